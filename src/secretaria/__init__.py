@@ -1,0 +1,1 @@
+"""Usage, cost and limits of WhatsApp and LLM assistants, per client company."""

@@ -1,0 +1,1 @@
+"""Pure decisions: prices, periods, limits, money. Standard library and msgspec only."""

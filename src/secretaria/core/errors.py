@@ -1,0 +1,81 @@
+"""What can go wrong, knowing nothing of HTTP (web/errors.py maps each class to a status and a code).
+
+SecretariaError
+├── InvalidInput            the caller sent something that cannot be taken (code says what)
+│   └── DuplicateKey        ... because something with that name exists already
+├── NotFound                it does not exist, or belongs to someone else: never told apart
+├── NotAllowed              known caller, own company, but not this
+├── NotAuthenticated        no credential, or one that does not count
+├── TooManyAttempts         throttled; retry_after_s says for how long
+├── Unavailable             a part is down or busy; retry_after_s; the caller's retry is safe
+└── ConfigurationError      the operator must change a setting; the message says which
+"""
+
+
+class SecretariaError(Exception):
+    """Root of every error we raise on purpose. `code` is stable and documented in docs/api.md."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, code: str | None = None, pointer: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.pointer = pointer
+        if code is not None:
+            self.code = code
+
+
+class InvalidInput(SecretariaError):
+    """The input cannot be taken. `pointer` is an RFC 6901 JSON pointer or a parameter's name."""
+
+    code = "invalid_input"
+
+
+class DuplicateKey(InvalidInput):
+    """Something with this name or address exists already."""
+
+    code = "already_exists"
+
+
+class NotFound(SecretariaError):
+    """It does not exist, or belongs to another company: the two are never told apart."""
+
+    code = "not_found"
+
+
+class NotAllowed(SecretariaError):
+    """A known caller asks for what its role or scopes do not give."""
+
+    code = "forbidden"
+
+
+class NotAuthenticated(SecretariaError):
+    """No credential, or one that does not count (any more)."""
+
+    code = "unauthenticated"
+
+
+class TooManyAttempts(SecretariaError):
+    """Throttled for retry_after_s seconds."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(SecretariaError):
+    """A part is down or busy. Nothing is half done for the caller: the same request may be sent again."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class ConfigurationError(SecretariaError):
+    """The operator must change a setting before this can run."""
+
+    code = "configuration"

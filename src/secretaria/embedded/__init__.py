@@ -1,0 +1,1 @@
+"""PostgreSQL and Valkey binaries under our own supervisor."""

@@ -1,0 +1,1 @@
+"""Provider payloads to core events; pure."""

@@ -1,0 +1,1 @@
+"""Order the steps inside one transaction."""

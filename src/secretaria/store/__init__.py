@@ -1,0 +1,1 @@
+"""PostgreSQL and Valkey: what is remembered. Called with an open connection."""
