@@ -1,0 +1,28 @@
+"""The only way a service reaches a company's rows: the caller decides the pool and the wall behind it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from secretaria.core.access import Caller
+from secretaria.store.database import Connection, Database, transaction
+
+
+@asynccontextmanager
+async def company_transaction(database: Database, caller: Caller, company_id: int) -> AsyncIterator[Connection]:
+    """One transaction on one company's rows; raises NotFound when the company is not the caller's.
+
+    Everyone but the operator goes through the door role with row-level security set to that company; the operator
+    has a role of its own, and its queries still name company_id.
+    """
+    caller.require_company(company_id)
+    pool = database.operator if caller.is_operator else database.door
+    async with transaction(pool, company_id=company_id) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def operator_transaction(database: Database, caller: Caller) -> AsyncIterator[Connection]:
+    """One transaction over all companies; raises NotAllowed for everyone but the operator."""
+    caller.require_operator()
+    async with transaction(database.operator) as connection:
+        yield connection
