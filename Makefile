@@ -35,7 +35,7 @@ test: $(VENV)/.dev browser lint ## Linters, then the whole suite against real Po
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.dev ## Ingest over HTTP against a bare COPY of the same rows, and their ratio
 	@$(BIN)/python bench/ingest.py $(BENCH_ARGS)
