@@ -1,4 +1,5 @@
--- Append-only, dated. A key's first price covers all earlier days (core/price.py).
+-- Append-only, dated. A key's first price covers all earlier days; of two rows of one date the later written holds,
+-- so that a setting corrected before its day begins takes effect without changing a row (core/price.py).
 CREATE TABLE prices (
     company_id      bigint NOT NULL,
     price_id        bigint GENERATED ALWAYS AS IDENTITY,
@@ -16,9 +17,7 @@ CREATE TABLE prices (
     effective_from  date NOT NULL,
     source          text NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (company_id, price_id),
-    UNIQUE NULLS NOT DISTINCT
-        (company_id, card, metric, channel, category, direction, market, model, pricing_type, effective_from)
+    PRIMARY KEY (company_id, price_id)
 );
 
 -- One unit of base costs `rate` units of quote from effective_from on.
@@ -31,6 +30,5 @@ CREATE TABLE exchange_rates (
     effective_from  date NOT NULL,
     source          text NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (company_id, rate_id),
-    UNIQUE (company_id, base, quote, effective_from)
+    PRIMARY KEY (company_id, rate_id)
 );
