@@ -164,9 +164,7 @@ def swallowed_errors(path: str, source: str) -> Iterator[str]:
                 yield f"{path}:{node.lineno}: every error is swallowed"
         elif isinstance(node, ast.Call) and _called(node).endswith("suppress"):
             yield from (
-                f"{path}:{node.lineno}: every error is suppressed"
-                for name in node.args
-                if _names_everything(name)
+                f"{path}:{node.lineno}: every error is suppressed" for name in node.args if _names_everything(name)
             )
 
 
@@ -305,9 +303,7 @@ PLANTED: list[tuple[Check, str, str]] = [
 
 
 @pytest.mark.parametrize(("check", "guilty", "innocent"), PLANTED)
-def test_each_rule_sees_what_was_planted_and_spares_the_rest(
-    check: Check, guilty: str, innocent: str
-) -> None:
+def test_each_rule_sees_what_was_planted_and_spares_the_rest(check: Check, guilty: str, innocent: str) -> None:
     path = f"{PACKAGE}/core/planted.py"
     assert list(check(path, guilty))
     assert list(check(path, innocent)) == []
