@@ -8,21 +8,27 @@ from secretaria.store.database import Connection, Database, transaction
 
 
 @asynccontextmanager
-async def company_transaction(database: Database, caller: Caller, company_id: int) -> AsyncIterator[Connection]:
+async def company_transaction(
+    database: Database, caller: Caller, company_id: int, *, snapshot: bool = False
+) -> AsyncIterator[Connection]:
     """One transaction on one company's rows; raises NotFound when the company is not the caller's.
+
+    With snapshot it only reads, and all its statements see one moment.
 
     Everyone but the operator goes through the door role with row-level security set to that company; the operator
     has a role of its own, and its queries still name company_id.
     """
     caller.require_company(company_id)
     pool = database.operator if caller.is_operator else database.door
-    async with transaction(pool, company_id=company_id) as connection:
+    async with transaction(pool, company_id=company_id, snapshot=snapshot) as connection:
         yield connection
 
 
 @asynccontextmanager
-async def operator_transaction(database: Database, caller: Caller) -> AsyncIterator[Connection]:
+async def operator_transaction(
+    database: Database, caller: Caller, *, snapshot: bool = False
+) -> AsyncIterator[Connection]:
     """One transaction over all companies; raises NotAllowed for everyone but the operator."""
     caller.require_operator()
-    async with transaction(database.operator) as connection:
+    async with transaction(database.operator, snapshot=snapshot) as connection:
         yield connection

@@ -57,13 +57,18 @@ def create_pool(url: str, role: Role, *, size_max: int, size_min: int = 1) -> Po
 
 
 @asynccontextmanager
-async def transaction(pool: Pool, *, company_id: int | None = None) -> AsyncIterator[Connection]:
+async def transaction(
+    pool: Pool, *, company_id: int | None = None, snapshot: bool = False
+) -> AsyncIterator[Connection]:
     """One transaction; with company_id, row-level security lets only that company's rows through.
 
+    With snapshot it only reads, and all its statements see one moment.
     Raises Unavailable when the database cannot be reached, is restarting or has no connection to spare.
     """
     try:
         async with pool.connection() as connection, connection.transaction():
+            if snapshot:  # before the first query, or the server refuses it
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             if company_id is not None:
                 await connection.execute("SELECT set_config('app.company_id', %s, true)", (str(company_id),))
             yield connection
