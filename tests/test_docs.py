@@ -72,25 +72,26 @@ def _routes() -> list[str]:
 
 
 def error_codes_in(source: str) -> set[str]:
-    """Return the codes a module can answer: `code = "x"`, `code="x"`, and refusals returned as ("x", "why")."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        values: list[ast.expr | None] = []
-        keyword = isinstance(node, ast.keyword) and node.arg == "code"
-        if keyword or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "code"):
-            values = [node.value]
-        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
-            code, message = node.value.elts
-            text = isinstance(message, ast.JoinedStr) or (
-                isinstance(message, ast.Constant) and " " in str(message.value)
-            )
-            values = [code] if text else []
-        found |= {
-            value.value
-            for value in values
-            if isinstance(value, ast.Constant) and isinstance(value.value, str) and CODE.fullmatch(value.value)
-        }
-    return found
+    """Return the codes a module can answer, found by the ways the house writes them (see the examples below)."""
+    expressions = [found for node in ast.walk(ast.parse(source)) for found in _code_expressions(node)]
+    texts = [part.value for found in expressions for part in ast.walk(found) if isinstance(part, ast.Constant)]
+    return {text for text in texts if isinstance(text, str) and CODE.fullmatch(text)}
+
+
+def _code_expressions(node: ast.AST) -> Iterator[ast.expr]:
+    match node:
+        case ast.keyword(arg="code", value=value) | ast.Assign(targets=[ast.Name(id="code"), *_], value=value):
+            yield value
+        case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id="code"), *_])], value=ast.Tuple(elts=[value, *_])):
+            yield value
+        case ast.Call(func=ast.Name(id="Rejection"), args=[_, _, value, *_]):
+            yield value
+        case ast.Tuple(elts=[ast.Constant(value=str(code)), ast.JoinedStr()]):
+            yield ast.Constant(code)
+        case ast.Tuple(elts=[ast.Constant(value=str(first)), ast.Constant(value=str(second))]):
+            # A refusal ("code", "a sentence"), or a row of a table ("a sentence", "code").
+            if " " in first + second and "_" in first + second:
+                yield ast.Constant(first if " " in second else second)
 
 
 def _error_codes() -> set[str]:
@@ -197,6 +198,10 @@ def test_the_version_has_its_place_in_the_changelog() -> None:
         ('class A:\n    code = "not_found"', {"not_found"}),
         ('raise NotFound("no such company", code="company_not_found")', {"company_not_found"}),
         ('def f():\n    return "too_long", "the id is too long"', {"too_long"}),
+        ('def f():\n    return "too_long", f"longer than {LIMIT}"', {"too_long"}),
+        ('TABLE = (("is out of range", "out_of_range"), ("a b", "c"))', {"out_of_range"}),
+        ('Rejection(index, None, "expected_object", "not an object")', {"expected_object"}),
+        ('code = "looks_like_milliseconds" if hint else "invalid_time"', {"looks_like_milliseconds", "invalid_time"}),
         ('def f():\n    return "left", "right"', set()),
         ('def f():\n    return code, "why not"', set()),
     ],
