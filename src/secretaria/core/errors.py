@@ -2,7 +2,10 @@
 
 SecretariaError
 ├── InvalidInput            the caller sent something that cannot be taken (code says what)
-│   └── DuplicateKey        ... because something with that name exists already
+│   ├── DuplicateKey        ... because something with that name exists already
+│   ├── Malformed           ... because it cannot even be parsed
+│   ├── TooLarge            ... because it passes a named limit on size or number
+│   └── UnsupportedFormat   ... because its media type or encoding is not one we read
 ├── NotFound                it does not exist, or belongs to someone else: never told apart
 ├── NotAllowed              known caller, own company, but not this
 ├── NotAuthenticated        no credential, or one that does not count
@@ -35,6 +38,24 @@ class DuplicateKey(InvalidInput):
     """Something with this name or address exists already."""
 
     code = "already_exists"
+
+
+class Malformed(InvalidInput):
+    """The input cannot even be parsed."""
+
+    code = "malformed"
+
+
+class TooLarge(InvalidInput):
+    """The input passes a named limit on size or number."""
+
+    code = "too_large"
+
+
+class UnsupportedFormat(InvalidInput):
+    """The media type, charset or content encoding is not one we read."""
+
+    code = "unsupported_media_type"
 
 
 class NotFound(SecretariaError):

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 
@@ -15,7 +14,7 @@ BATCH_EVENTS_MAX = 1_000
 ID_BYTES_MAX = 255
 TEXT_CHARS_MAX = 255
 QUANTITY_MAX = 10**12
-HASH_VERSION = b"\x01"
+HASH_VERSION = "01"
 RECORDED = "usage.recorded"
 CORRECTED = "usage.corrected"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -77,23 +76,23 @@ class UsageEvent(msgspec.Struct, omit_defaults=True, frozen=True):
 _encoder = msgspec.json.Encoder()
 
 
-def identity_of(source: str, event_id: str) -> UUID:
-    """Return the 128-bit identity of (source, id) within a company.
+def identity_of(source: str, event_id: str) -> str:
+    """Return the 128-bit identity of (source, id) within a company, as 32 hex digits (a uuid to PostgreSQL).
 
     Source and id hold no control characters (core/admission.py), so the separator cannot occur in them.
     """
-    return UUID(bytes=blake2b(f"{source}\0{event_id}".encode(), digest_size=16).digest())
+    return blake2b(f"{source}\0{event_id}".encode(), digest_size=16).hexdigest()
 
 
-def content_hash_of(event: UsageEvent) -> bytes:
-    """Return the version byte and 128 bits over what the sender sent: type, instant or its absence, known data.
+def content_hash_of(event: UsageEvent) -> str:
+    """Return, as hex, the version byte and 128 bits over what the sender sent: type, instant or its absence, known data.
 
     Never over defaults, subject or extensions: a default that changes later must not turn a repeat into a conflict.
     """
     instant = "" if event.time is None else str(epoch_us(event.time))
     digest = blake2b(f"{event.type}\0{instant}\0".encode(), digest_size=16)
     digest.update(_encoder.encode(event.data))
-    return HASH_VERSION + digest.digest()
+    return HASH_VERSION + digest.hexdigest()
 
 
 def epoch_us(instant: datetime) -> int:

@@ -1,0 +1,332 @@
+"""Counts one group of events in the caller's transaction: heads, identities, facts, sums. The heart of the product.
+
+Everything is decided after the heads are locked, from what the database holds then; caches only save questions whose
+answers cannot have changed (the heads' settings_version proves it).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import msgspec
+import psycopg
+
+from secretaria.core.event import Direction, identity_of
+from secretaria.core.period import DayFinder, ZoneSchedule
+from secretaria.core.price import Dimensions
+from secretaria.core.usage import PreparedEvent, SentDimensions, dimensions_of, folded, sum_deltas
+from secretaria.store import events as store
+from secretaria.store.database import Connection
+
+SERIES_A_DAY_MAX = 2_000
+SERIES_CACHED_MAX = 20_000
+DAY_SERIES_CACHED_MAX = 500_000
+
+
+@dataclass(slots=True)
+class CompanySettings:
+    """What the write path knows of a company, true for one settings_version of its head."""
+
+    settings_version: int
+    days: DayFinder
+    series: dict[SentDimensions, int] = field(default_factory=dict)
+
+
+class StaleSettingsError(Exception):
+    """These companies' zones or prices changed since they were read: read again, prepare again, count again."""
+
+    def __init__(self, company_ids: set[int]) -> None:
+        super().__init__(f"settings of {sorted(company_ids)} changed")
+        self.company_ids = company_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event that was not accepted. code is duplicate, or why it was rejected."""
+
+    code: str
+    message: str
+
+
+DUPLICATE = Outcome("duplicate", "counted before")
+ID_CONFLICT = Outcome("id_conflict", "an event with this source and id was counted before, with other content")
+NO_COMPANY = Outcome("company_not_found", "no such company")
+NO_ORIGINAL = Outcome("original_not_found", "data.corrects names no recorded event of this company")
+OTHER_DIRECTION = Outcome("direction_mismatch", "a correction keeps the original's direction")
+
+
+class Counted(msgspec.Struct):
+    """A counted group, not committed yet: an Outcome per event that was not accepted, the heads' new versions, and
+    what may be cached once the transaction has committed.
+    """
+
+    outcomes: dict[int, Outcome]
+    versions: dict[int, int]
+    series: dict[tuple[int, SentDimensions], int]
+    day_series: set[tuple[int, date, int]]
+    repeaters: set[int]
+
+
+class Entry(msgspec.Struct):
+    """One event on its way into the sums: its place in the group, its series, and what it corrects."""
+
+    place: int
+    row: PreparedEvent
+    series_id: int
+    inbound: bool
+    corrects: str | None = None
+
+
+class Group:
+    """The steps over one group of prepared events, in the order of the locks."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        rows: Sequence[PreparedEvent],
+        settings: Mapping[int, CompanySettings],
+        *,
+        day_series: set[tuple[int, date, int]],
+        repeaters: set[int],
+        direct_copy: bool,
+    ) -> None:
+        self._connection = connection
+        self._rows = rows
+        self._settings = settings
+        self._day_series = day_series
+        self._repeaters = repeaters
+        self._direct = direct_copy
+        self._heads: dict[int, store.Head] = {}
+        self._counted = Counted({}, {}, {}, set(), set())
+
+    async def count(self) -> Counted:
+        """Run every step. Raises StaleSettingsError, or psycopg.Error when the transaction must be rolled back."""
+        await self._lock_heads()
+        plain, corrections = await self._claim()
+        entries = await self._with_series(plain)
+        await self._fold_excess(entries)
+        await self._count_messages_once(entries)
+        await self._write(entries)
+        for place in corrections:
+            await self._correct(place)
+        return self._counted
+
+    async def _lock_heads(self) -> None:
+        self._heads = await store.lock_heads(self._connection, {row.company_id for row in self._rows})
+        stale = {
+            company_id
+            for company_id, head in self._heads.items()
+            if self._settings[company_id].settings_version != head.settings_version
+        }
+        if stale:
+            raise StaleSettingsError(stale)
+        self._counted.versions = {company_id: head.version for company_id, head in self._heads.items()}
+
+    async def _claim(self) -> tuple[list[int], list[int]]:
+        """Tell repeats from what is new and claim the new identities; returns (plain, correction) places."""
+        firsts: dict[tuple[int, str], int] = {}
+        followers: dict[tuple[int, str], list[int]] = {}
+        for place, row in enumerate(self._rows):
+            if row.company_id not in self._heads:
+                self._counted.outcomes[place] = NO_COMPANY
+                continue
+            key = (row.company_id, row.identity)
+            if firsts.setdefault(key, place) != place:
+                followers.setdefault(key, []).append(place)
+        corrections = [place for place in firsts.values() if self._rows[place].is_correction]
+        stored = await self._stored_hashes(firsts, corrections)
+        if len(corrections) < len(firsts):
+            stored |= await self._add_identities(firsts, corrections, stored)
+        for key, content in stored.items():
+            self._compare(firsts[key], content)
+        for key, places in followers.items():
+            content = stored.get(key, self._rows[firsts[key]].content_hash)
+            for place in places:
+                self._compare(place, content)
+        fresh = [place for key, place in firsts.items() if key not in stored]
+        taken = set(corrections)
+        return [place for place in fresh if place not in taken], [place for place in fresh if place in taken]
+
+    def _compare(self, place: int, content: str) -> None:
+        row = self._rows[place]
+        self._counted.repeaters.add(row.company_id)
+        self._counted.outcomes[place] = DUPLICATE if row.content_hash == content else ID_CONFLICT
+
+    async def _stored_hashes(
+        self, firsts: Mapping[tuple[int, str], int], corrections: Sequence[int]
+    ) -> dict[tuple[int, str], str]:
+        """Look up before claiming: corrections (their original is read first) and companies that just repeated.
+
+        A claim that fails leaves a dead row for every identity of the group; a look-up leaves none.
+        """
+        doubtful = [self._rows[place] for place in corrections]
+        if self._repeaters:
+            doubtful += [
+                self._rows[place]
+                for (company_id, _), place in firsts.items()
+                if company_id in self._repeaters and not self._rows[place].is_correction
+            ]
+        return await store.existing_hashes(self._connection, doubtful) if doubtful else {}
+
+    async def _add_identities(
+        self, firsts: Mapping[tuple[int, str], int], corrections: Sequence[int], stored: Mapping[tuple[int, str], str]
+    ) -> dict[tuple[int, str], str]:
+        """Claim straight away; where one is taken, undo, look all up, claim the rest. Returns the taken ones."""
+        left_out = {*corrections, *(firsts[key] for key in stored)}
+        rows = [self._rows[place] for place in firsts.values() if place not in left_out]
+        if not rows:
+            return {}
+        try:
+            async with self._connection.transaction():
+                await store.add_identities(self._connection, rows, direct=self._direct)
+        except psycopg.Error as error:
+            if not store.is_duplicate(error):
+                raise
+        else:
+            return {}
+        taken = await store.existing_hashes(self._connection, rows)
+        # The heads are locked: nobody can claim one of the rest between the look-up and this.
+        rest = [row for row in rows if (row.company_id, row.identity) not in taken]
+        if rest:
+            await store.add_identities(self._connection, rest, direct=self._direct)
+        return taken
+
+    async def _with_series(self, places: Sequence[int]) -> list[Entry]:
+        missing: dict[tuple[int, SentDimensions], tuple[int, Dimensions]] = {}
+        for place in places:
+            row = self._rows[place]
+            if row.dimensions not in self._settings[row.company_id].series:
+                missing[row.company_id, row.dimensions] = (row.company_id, dimensions_of(row.dimensions))
+        if missing:
+            found = await store.intern_series(self._connection, list(missing.values()))
+            self._counted.series = {key: found[wanted] for key, wanted in missing.items()}
+        new = self._counted.series
+        entries = []
+        for place in places:
+            row = self._rows[place]
+            series_id = self._settings[row.company_id].series.get(row.dimensions)
+            if series_id is None:
+                series_id = new[row.company_id, row.dimensions]
+            entries.append(Entry(place, row, series_id, row.dimensions[0] == Direction.INBOUND))
+        return entries
+
+    async def _fold_excess(self, entries: list[Entry]) -> None:
+        """Past SERIES_A_DAY_MAX series a company and day, template and cost centre fold into one."""
+        unseen: dict[tuple[int, date], dict[int, None]] = {}
+        for entry in entries:
+            row = entry.row
+            if (row.company_id, row.day, entry.series_id) not in self._day_series:
+                unseen.setdefault((row.company_id, row.day), {})[entry.series_id] = None
+        if not unseen:
+            return
+        counts = await store.count_day_series(self._connection, unseen)
+        for (company_id, day), series_ids in unseen.items():
+            if counts[company_id, day] + len(series_ids) > SERIES_A_DAY_MAX:
+                await self._fold_day(company_id, day, entries)
+        self._counted.day_series = {(entry.row.company_id, entry.row.day, entry.series_id) for entry in entries}
+
+    async def _fold_day(self, company_id: int, day: date, entries: list[Entry]) -> None:
+        in_use = await store.read_day_series(self._connection, company_id, day)
+        excess: list[tuple[Entry, Dimensions]] = []
+        for entry in entries:
+            if entry.row.company_id != company_id or entry.row.day != day or entry.series_id in in_use:
+                continue
+            if len(in_use) < SERIES_A_DAY_MAX:
+                in_use.add(entry.series_id)
+                continue
+            dimensions = dimensions_of(entry.row.dimensions)
+            if dimensions.template_id is not None or dimensions.cost_center is not None:
+                excess.append((entry, folded(dimensions)))
+        if excess:
+            wanted = [(company_id, dimensions) for _, dimensions in excess]
+            found = await store.intern_series(self._connection, wanted)
+            for entry, dimensions in excess:
+                entry.series_id = found[company_id, dimensions]
+
+    async def _count_messages_once(self, entries: list[Entry]) -> None:
+        """One wamid is one message however it is reported: a later report adds only what the earlier lacked."""
+        reports = [(entry, entry.row.event.data.wamid) for entry in entries if entry.row.event.data.wamid is not None]
+        if not reports:
+            return
+        keys = list({(entry.row.company_id, wamid): None for entry, wamid in reports if wamid is not None})
+        states = await store.read_messages(self._connection, keys)
+        firsts: dict[tuple[int, str], Entry] = {}
+        for entry, wamid in reports:
+            key = (entry.row.company_id, wamid or "")
+            firsts.setdefault(key, entry)
+            entry.row, states[key] = _add_report(entry.row, states.get(key))
+        await store.write_messages(
+            self._connection, [(entry.row, entry.series_id, states[key]) for key, entry in sorted(firsts.items())]
+        )
+
+    async def _write(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        await store.add_events(
+            self._connection,
+            [(entry.row, entry.series_id, entry.corrects) for entry in entries],
+            direct=self._direct,
+        )
+        await store.add_sums(
+            self._connection,
+            sum_deltas((entry.row, entry.series_id) for entry in entries),
+            heads=self._heads,
+            inbound=frozenset(entry.series_id for entry in entries if entry.inbound),
+        )
+
+    async def _correct(self, place: int) -> None:
+        """Apply one correction to its original's day: the event stores the difference, so that sums stay sums."""
+        row = self._rows[place]
+        reference = row.event.data.corrects
+        if reference is None:
+            raise ValueError("a correction without corrects passed admission")
+        identity = identity_of(reference.source, reference.id)
+        original = await store.read_original(self._connection, row.company_id, identity)
+        direction = row.event.data.direction
+        if original is None:
+            self._counted.outcomes[place] = NO_ORIGINAL
+            return
+        if direction is not None and (direction == Direction.INBOUND) != original.inbound:
+            self._counted.outcomes[place] = OTHER_DIRECTION
+            return
+        difference = msgspec.structs.replace(
+            row,
+            day=original.day,
+            hour=original.hour,
+            messages=row.messages - original.messages,
+            tokens_input=row.tokens_input - original.tokens_input,
+            tokens_output=row.tokens_output - original.tokens_output,
+            response_ms=row.response_ms - original.response_ms,
+            response_count=row.response_count - original.response_count,
+        )
+        await store.add_identities(self._connection, [row], direct=self._direct)
+        await self._write([Entry(place, difference, original.series_id, original.inbound, identity)])
+
+
+def _add_report(
+    row: PreparedEvent, before: store.CountedMessage | None
+) -> tuple[PreparedEvent, store.CountedMessage]:
+    """Return the row without what was counted of its message before, and what is counted with it.
+
+    The row is copied, not changed: a group that is rolled back is counted again from the same rows.
+    """
+    if before is None:
+        before = store.CountedMessage(counted=False, tokens=False, response=False)
+    row = msgspec.structs.replace(
+        row,
+        messages=0 if before.counted else row.messages,
+        tokens_input=0 if before.tokens else row.tokens_input,
+        tokens_output=0 if before.tokens else row.tokens_output,
+        response_ms=0 if before.response else row.response_ms,
+        response_count=0 if before.response else row.response_count,
+    )
+    return row, store.CountedMessage(
+        counted=before.counted or row.messages > 0,
+        tokens=before.tokens or row.tokens_input + row.tokens_output > 0,
+        response=before.response or row.response_count > 0,
+    )
+
+
+def settings_of(settings_version: int, zones: tuple[tuple[date, str], ...]) -> CompanySettings:
+    """Return a company's settings as read from the database."""
+    return CompanySettings(settings_version, DayFinder(ZoneSchedule(zones)))

@@ -1,0 +1,297 @@
+"""The ingest path: who may write for whom, what is admitted, and the lanes that count it.
+
+One path for the HTTP route, the Python services and the file import. Nothing here asks the database once per event.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+
+import msgspec
+import psycopg
+import structlog
+
+from secretaria.core.access import Caller, Scope
+from secretaria.core.admission import Rejection, refuse_content, refuse_time
+from secretaria.core.errors import NotAllowed, Unavailable
+from secretaria.core.event import UsageEvent, epoch_us
+from secretaria.core.usage import PreparedEvent, prepare
+from secretaria.services.counting import (
+    DAY_SERIES_CACHED_MAX,
+    DUPLICATE,
+    NO_COMPANY,
+    SERIES_CACHED_MAX,
+    CompanySettings,
+    Counted,
+    Group,
+    Outcome,
+    StaleSettingsError,
+    settings_of,
+)
+from secretaria.services.lane import Lane, Part
+from secretaria.store import events as store
+from secretaria.store.database import Database, transaction
+from secretaria.store.live import Live
+
+LANES = 2
+COMPANIES_CACHED_MAX = 50_000
+STALE_RETRIES_MAX = 3
+REPEATER_MEMORY_S = 30.0
+MONTHS_REREAD_AFTER_S = 1.0
+PUBLISH_EVERY_S = 0.05
+COMPANY_ID_DIGITS_MAX = 18
+
+_log = structlog.get_logger(__name__)
+
+
+class IngestResult(msgspec.Struct):
+    """The three add up to the batch. `rejected` is in the order of the batch."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejection]
+
+
+class IngestService:
+    """Admits events and counts them; `start` before the first submit, `close` to drain."""
+
+    def __init__(self, database: Database, live: Live | None) -> None:
+        self._database = database
+        self._live = live
+        self._companies: dict[int, CompanySettings] = {}
+        self._months: frozenset[str] = frozenset()
+        self._months_read_at = -MONTHS_REREAD_AFTER_S
+        self._day_series: set[tuple[int, date, int]] = set()
+        self._repeaters: dict[int, float] = {}
+        self._direct_copy: bool | None = None
+        self._lanes: list[Lane] = []
+        self._unpublished: dict[int, int] = {}
+        self._publisher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the lanes in the running loop."""
+        self._lanes = [Lane(self._write) for _ in range(LANES)]
+        for lane in self._lanes:
+            lane.start()
+
+    async def close(self) -> None:
+        """Write what is queued and tell the last versions."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes))
+        if self._publisher is not None:
+            await self._publisher
+
+    async def submit(
+        self,
+        caller: Caller,
+        events: Sequence[tuple[int, UsageEvent]],
+        *,
+        now: datetime,
+        rejected: Iterable[Rejection] = (),
+    ) -> IngestResult:
+        """Count (index, event) pairs and return when they are on disk; `rejected` are items refused before.
+
+        Raises NotAllowed (scope missing, a subject that is not the key's company), Unavailable (the database is down,
+        the queue full, or the commit's result unknown: the retry then says duplicate).
+        """
+        caller.require_scope(Scope.USAGE_WRITE)
+        rejections = list(rejected)
+        companies = _companies_of(caller, events)
+        await self._load_companies({company_id for company_id in companies if company_id})
+        received = (epoch_us(now), now.isoformat())
+        backfill = Scope.USAGE_BACKFILL in caller.scopes
+        admitted: list[tuple[int, PreparedEvent]] = []
+        for (index, event), company_id in zip(events, companies, strict=True):
+            refusal = _refuse(event, company_id, now_us=received[0], backfill=backfill)
+            if refusal is None and event.time is not None and not await self._month_exists(event.time):
+                refusal = ("timestamp_too_old", "no room is prepared for this month: import it with `secretaria import`")
+            settings = self._companies.get(company_id) if company_id else None
+            if refusal is None and settings is None:
+                refusal = (NO_COMPANY.code, NO_COMPANY.message)
+            if refusal is not None or settings is None or company_id is None:
+                code, message = refusal or (NO_COMPANY.code, NO_COMPANY.message)
+                rejections.append(Rejection(index, event.id, code, message))
+                continue
+            row = prepare(event, company_id=company_id, days=settings.days, received=received)
+            admitted.append((index, row))
+        return await self._count(admitted, rejections, received)
+
+    async def _count(
+        self, admitted: Sequence[tuple[int, PreparedEvent]], rejections: list[Rejection], received: tuple[int, str]
+    ) -> IngestResult:
+        shares: list[list[tuple[int, PreparedEvent]]] = [[] for _ in range(LANES)]
+        for pair in admitted:
+            shares[pair[1].company_id % LANES].append(pair)
+        pending: list[tuple[list[tuple[int, PreparedEvent]], Part]] = []
+        for lane, share in zip(self._lanes, shares, strict=True):
+            if share:
+                part = Part([row for _, row in share], received)
+                lane.submit(part)
+                pending.append((share, part))
+        results = await asyncio.gather(*(part.done for _, part in pending), return_exceptions=True)
+        duplicates = 0
+        for (share, _), outcomes in zip(pending, results, strict=True):
+            if isinstance(outcomes, BaseException):
+                raise outcomes
+            for place, outcome in outcomes.items():
+                if outcome is DUPLICATE:
+                    duplicates += 1
+                else:
+                    index, row = share[place]
+                    rejections.append(Rejection(index, row.event.id, outcome.code, outcome.message))
+        rejections.sort(key=lambda rejection: rejection.index)
+        refused_late = sum(len(outcomes) for outcomes in results if isinstance(outcomes, dict))
+        return IngestResult(len(admitted) - refused_late, duplicates, rejections)
+
+    async def _load_companies(self, company_ids: set[int]) -> None:
+        missing = company_ids - self._companies.keys()
+        if not missing:
+            return
+        async with transaction(self._database.ingest) as connection:
+            zones = await store.read_zones(connection, missing)
+        if len(self._companies) + len(zones) > COMPANIES_CACHED_MAX:
+            self._companies.clear()
+        for company_id, (version, rows) in zones.items():
+            self._companies[company_id] = settings_of(version, rows)
+
+    async def _month_exists(self, instant: datetime) -> bool:
+        """Tell whether usage_events has a partition for the instant's UTC month; re-read at most once a second."""
+        seconds = epoch_us(instant) // 1_000_000
+        month = time.strftime("%Y_%m", time.gmtime(seconds))
+        if month in self._months:
+            return True
+        if time.monotonic() - self._months_read_at < MONTHS_REREAD_AFTER_S:
+            return False
+        async with transaction(self._database.ingest) as connection:
+            self._months = await store.read_months(connection)
+        self._months_read_at = time.monotonic()
+        return month in self._months
+
+    # --- one group, one transaction ----------------------------------------------------------------------------------
+
+    async def _write(self, parts: Sequence[Part]) -> list[dict[int, Outcome]]:
+        """Count the parts in one transaction and return each one's outcomes by its own places."""
+        for attempt in range(STALE_RETRIES_MAX + 1):
+            rows = [row for part in parts for row in part.rows]
+            try:
+                counted = await self._write_rows(rows)
+            except StaleSettingsError as error:
+                if attempt == STALE_RETRIES_MAX:
+                    raise Unavailable("the companies' settings keep changing; send it again") from error
+                await self._prepare_again(parts, error.company_ids)
+                continue
+            self._remember(counted)
+            return _by_part(parts, counted.outcomes)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _write_rows(self, rows: Sequence[PreparedEvent]) -> Counted:
+        try:
+            async with self._database.ingest.connection() as connection, connection.transaction():
+                if self._direct_copy is None:
+                    self._direct_copy = await store.bypasses_row_level_security(connection)
+                group = Group(
+                    connection,
+                    rows,
+                    self._companies,
+                    day_series=self._day_series,
+                    repeaters=self._recent_repeaters(),
+                    direct_copy=self._direct_copy,
+                )
+                return await group.count()
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable):
+            raise
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            _log.warning("database_unavailable", error=str(error))
+            raise Unavailable("the database is not reachable right now; send it again", code="database_down") from error
+
+    async def _prepare_again(self, parts: Sequence[Part], company_ids: set[int]) -> None:
+        for company_id in company_ids:
+            self._companies.pop(company_id, None)
+        await self._load_companies({row.company_id for part in parts for row in part.rows})
+        for part in parts:
+            part.rows = [
+                prepare(
+                    row.event,
+                    company_id=row.company_id,
+                    days=self._companies[row.company_id].days,
+                    received=part.received,
+                )
+                if row.company_id in self._companies
+                else row
+                for row in part.rows
+            ]
+
+    def _recent_repeaters(self) -> set[int]:
+        if self._repeaters:
+            now = time.monotonic()
+            self._repeaters = {company: until for company, until in self._repeaters.items() if until > now}
+        return set(self._repeaters)
+
+    def _remember(self, counted: Counted) -> None:
+        """Keep what the committed transaction made true."""
+        for (company_id, dimensions), series_id in counted.series.items():
+            settings = self._companies.get(company_id)
+            if settings is not None:
+                if len(settings.series) >= SERIES_CACHED_MAX:
+                    settings.series.clear()
+                settings.series[dimensions] = series_id
+        if len(self._day_series) > DAY_SERIES_CACHED_MAX:
+            self._day_series.clear()
+        self._day_series |= counted.day_series
+        until = time.monotonic() + REPEATER_MEMORY_S
+        self._repeaters |= dict.fromkeys(counted.repeaters, until)
+        self._tell(counted.versions)
+
+    def _tell(self, versions: dict[int, int]) -> None:
+        """Gather the new versions and publish them soon, off the path of the answer."""
+        if self._live is None:
+            return
+        self._unpublished |= versions
+        if self._publisher is None or self._publisher.done():
+            self._publisher = asyncio.create_task(self._publish(self._live))
+
+    async def _publish(self, live: Live) -> None:
+        while self._unpublished:
+            versions, self._unpublished = self._unpublished, {}
+            await live.publish(versions)
+            await asyncio.sleep(PUBLISH_EVERY_S)
+
+
+def _companies_of(caller: Caller, events: Sequence[tuple[int, UsageEvent]]) -> list[int | None]:
+    """Return each event's company; None where an operator's event names none. A foreign subject refuses all."""
+    if caller.is_operator:
+        return [_company_id(event.subject) for _, event in events]
+    own = str(caller.company_id)
+    for _, event in events:
+        if event.subject is not None and event.subject != own:
+            raise NotAllowed("this key writes for its own company only: leave subject out", code="foreign_subject")
+    return [caller.company_id] * len(events)
+
+
+def _company_id(subject: str | None) -> int | None:
+    if subject is None or len(subject) > COMPANY_ID_DIGITS_MAX or not (subject.isascii() and subject.isdigit()):
+        return None
+    return int(subject)
+
+
+def _refuse(event: UsageEvent, company_id: int | None, *, now_us: int, backfill: bool) -> tuple[str, str] | None:
+    if company_id is None:
+        if event.subject is None:
+            return "subject_required", "an operator's key names the company in subject"
+        return NO_COMPANY.code, NO_COMPANY.message
+    refusal = refuse_content(event)
+    if refusal is None and event.time is not None:
+        refusal = refuse_time(epoch_us(event.time), now_us=now_us, backfill=backfill)
+    return refusal
+
+
+def _by_part(parts: Sequence[Part], outcomes: dict[int, Outcome]) -> list[dict[int, Outcome]]:
+    if not outcomes:
+        return [{} for _ in parts]
+    results: list[dict[int, Outcome]] = []
+    begin = 0
+    for part in parts:
+        end = begin + len(part.rows)
+        results.append({place - begin: outcome for place, outcome in outcomes.items() if begin <= place < end})
+        begin = end
+    return results

@@ -1,0 +1,360 @@
+"""The write path's statements: heads, identities, events, sums. Each runs inside the caller's transaction.
+
+Lock order (law 2): heads, identities, events, messages, rollups, counters; keys sorted. The heads come first and in a
+statement of their own, so that whatever a later statement reads of these companies cannot change under it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from hashlib import blake2b
+from typing import NamedTuple
+
+import psycopg
+
+from secretaria.core.price import Dimensions
+from secretaria.core.usage import Delta, DeltaKey, PreparedEvent
+from secretaria.store.database import Connection
+
+# Citus reports a duplicate key of a distributed table as an internal error.
+DUPLICATE_STATES = frozenset({"23505", "XX000"})
+
+
+class Head(NamedTuple):
+    """A locked company head, after its version was raised."""
+
+    version: int
+    settings_version: int
+
+
+class Original(NamedTuple):
+    """The event that a correction replaces, and what counts of it now (itself plus its earlier corrections)."""
+
+    series_id: int
+    inbound: bool
+    day: date
+    hour: int
+    messages: int
+    tokens_input: int
+    tokens_output: int
+    response_ms: int
+    response_count: int
+
+
+class CountedMessage(NamedTuple):
+    """What has been counted of a wamid already."""
+
+    counted: bool
+    tokens: bool
+    response: bool
+
+
+async def lock_heads(connection: Connection, company_ids: Iterable[int]) -> dict[int, Head]:
+    """Lock the heads in id order, raise their versions, and return them; a company that is not there is left out."""
+    cursor = await connection.execute(
+        "UPDATE company_heads AS h SET version = h.version + 1 "
+        "FROM (SELECT company_id FROM company_heads WHERE company_id = ANY(%s::bigint[]) "
+        "ORDER BY company_id FOR NO KEY UPDATE) AS locked "
+        "WHERE h.company_id = locked.company_id RETURNING h.company_id, h.version, h.settings_version",
+        (array(sorted(company_ids)),),
+    )
+    return {company_id: Head(version, settings) for company_id, version, settings in await cursor.fetchall()}
+
+
+async def existing_hashes(connection: Connection, rows: Sequence[PreparedEvent]) -> dict[tuple[int, str], str]:
+    """Return {(company_id, identity): content hash} of those counted already, through the primary key."""
+    cursor = await connection.execute(
+        "SELECT k.company_id, replace(k.identity::text, '-', ''), encode(e.content_hash, 'hex') "
+        "FROM unnest(%s::bigint[], %s::uuid[]) AS k (company_id, identity) "
+        "CROSS JOIN LATERAL (SELECT content_hash FROM event_identities AS i "
+        "WHERE i.company_id = k.company_id AND i.identity = k.identity OFFSET 0) AS e",
+        (array(row.company_id for row in rows), array(row.identity for row in rows)),
+    )
+    return {(company_id, identity): content for company_id, identity, content in await cursor.fetchall()}
+
+
+async def add_identities(connection: Connection, rows: Sequence[PreparedEvent], *, direct: bool) -> None:
+    """Claim the identities; raises psycopg.Error (see DUPLICATE_STATES) when one is taken."""
+    data = "".join([f"{row.company_id}\t{row.identity}\t\\\\x{row.content_hash}\t{row.occurred_at}\n" for row in rows])
+    await _copy(connection, "event_identities", "company_id, identity, content_hash, occurred_at", data, direct=direct)
+
+
+async def add_events(
+    connection: Connection, rows: Sequence[tuple[PreparedEvent, int, str | None]], *, direct: bool
+) -> None:
+    """Add the facts: (event, series_id, identity of the corrected event)."""
+    data = "".join([_event_line(row, series_id, corrects) for row, series_id, corrects in rows])
+    columns = (
+        "company_id, occurred_at, identity, series_id, day, hour, messages, tokens_input, tokens_output, "
+        "response_ms, response_count, source, event_id, wamid, template_id, cost_center, corrects"
+    )
+    await _copy(connection, "usage_events", columns, data, direct=direct)
+
+
+def _event_line(row: PreparedEvent, series_id: int, corrects: str | None) -> str:
+    event, data = row.event, row.event.data
+    if data.wamid is None and data.template_id is None and data.cost_center is None:
+        rest = "\\N\t\\N\t\\N"
+    else:
+        template = "\\N" if data.template_id is None else data.template_id
+        rest = f"{_text(data.wamid)}\t{template}\t{_text(data.cost_center)}"
+    return (
+        f"{row.company_id}\t{row.occurred_at}\t{row.identity}\t{series_id}\t{row.day}\t{row.hour}\t{row.messages}\t"
+        f"{row.tokens_input}\t{row.tokens_output}\t{row.response_ms}\t{row.response_count}\t"
+        f"{_text(event.source)}\t{_text(event.id)}\t{rest}\t{corrects or _NULL}\n"
+    )
+
+
+_NULL = "\\N"
+
+
+def _text(text: str | None) -> str:
+    """Return a value of COPY's text format. Control characters were refused at the door; a backslash was not."""
+    if text is None:
+        return _NULL
+    return text.replace("\\", "\\\\") if "\\" in text else text
+
+
+async def _copy(connection: Connection, table: str, columns: str, data: str, *, direct: bool) -> None:
+    """COPY rows in. Where the role is subject to row-level security (direct=False) they go through a temporary table.
+
+    PostgreSQL refuses COPY FROM into a table with row-level security for such a role.
+    """
+    target = table
+    if not direct:
+        target = f"incoming_{table}"
+        await connection.execute(
+            f"CREATE TEMP TABLE IF NOT EXISTS {target} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+        )
+    async with connection.cursor() as cursor, cursor.copy(f"COPY {target} ({columns}) FROM STDIN") as copy:
+        await copy.write(data)
+    if not direct:
+        await connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {target}")  # noqa: S608 - ours
+        await connection.execute(f"TRUNCATE {target}")
+
+
+async def intern_series(
+    connection: Connection, wanted: Sequence[tuple[int, Dimensions]]
+) -> dict[tuple[int, Dimensions], int]:
+    """Return the series ids of (company_id, dimensions), making those that are new. The heads must be locked."""
+    keys = sorted({(company_id, dimensions_hash(dimensions)): (company_id, dimensions)
+                   for company_id, dimensions in wanted}.items())
+    companies = array(company_id for (company_id, _), _ in keys)
+    hashes = array(digest for (_, digest), _ in keys)
+    await connection.execute(
+        "INSERT INTO usage_series (company_id, dimensions_hash, channel, direction, category, market, model, "
+        "account_id, template_id, cost_center) "
+        "SELECT k.company_id, k.dimensions_hash, d.* FROM unnest(%s::bigint[], %s::uuid[], %s::jsonb[]) "
+        "AS k (company_id, dimensions_hash, dimensions) "
+        "CROSS JOIN LATERAL jsonb_to_record(k.dimensions) AS d (channel text, direction text, category text, "
+        "market text, model text, account_id bigint, template_id bigint, cost_center text) "
+        "ON CONFLICT (company_id, dimensions_hash) DO NOTHING",
+        (companies, hashes, [json.dumps(asdict(dimensions)) for _, (_, dimensions) in keys]),
+    )
+    cursor = await connection.execute(
+        "SELECT s.company_id, replace(s.dimensions_hash::text, '-', ''), s.series_id "
+        "FROM unnest(%s::bigint[], %s::uuid[]) AS k (company_id, dimensions_hash) "
+        "JOIN usage_series AS s ON s.company_id = k.company_id AND s.dimensions_hash = k.dimensions_hash",
+        (companies, hashes),
+    )
+    by_hash = dict(keys)
+    return {by_hash[company_id, digest]: series_id for company_id, digest, series_id in await cursor.fetchall()}
+
+
+def dimensions_hash(dimensions: Dimensions) -> str:
+    """Return 128 bits over the dimensions, as hex; absent ones do not take part, so new ones can be added later."""
+    present = {name: value for name, value in asdict(dimensions).items() if value is not None}
+    return blake2b(json.dumps(present, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+async def count_day_series(connection: Connection, days: Iterable[tuple[int, date]]) -> dict[tuple[int, date], int]:
+    """Return how many series each (company_id, day) has in use."""
+    wanted = sorted(days)
+    cursor = await connection.execute(
+        "SELECT k.company_id, k.day, (SELECT count(*) FROM usage_daily AS u "
+        "WHERE u.company_id = k.company_id AND u.day = k.day) "
+        "FROM unnest(%s::bigint[], %s::date[]) AS k (company_id, day)",
+        (array(company_id for company_id, _ in wanted), array(day for _, day in wanted)),
+    )
+    return {(company_id, day): count for company_id, day, count in await cursor.fetchall()}
+
+
+async def add_sums(
+    connection: Connection, deltas: Mapping[DeltaKey, Delta], *, heads: Mapping[int, Head], inbound: frozenset[int]
+) -> None:
+    """Add the deltas to the hourly and daily sums and the month's counters, in one statement.
+
+    inbound: the series ids whose messages came from the end customer.
+    """
+    keys, sums = list(deltas), list(deltas.values())
+    await connection.execute(
+        _ADD_SUMS,
+        (
+            array(company_id for company_id, _, _, _ in keys),
+            array(day for _, day, _, _ in keys),
+            array(hour for _, _, hour, _ in keys),
+            array(series_id for _, _, _, series_id in keys),
+            array(heads[company_id].version for company_id, _, _, _ in keys),
+            array("t" if series_id in inbound else "f" for _, _, _, series_id in keys),
+            array(delta.messages for delta in sums),
+            array(delta.tokens_input for delta in sums),
+            array(delta.tokens_output for delta in sums),
+            array(delta.response_ms for delta in sums),
+            array(delta.response_count for delta in sums),
+        ),
+    )
+
+
+_ADD_SUMS = """
+WITH delta AS MATERIALIZED (
+    SELECT * FROM unnest(%s::bigint[], %s::date[], %s::smallint[], %s::bigint[], %s::bigint[], %s::boolean[],
+        %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+    AS d (company_id, day, hour, series_id, head_version, inbound,
+        messages, tokens_input, tokens_output, response_ms, response_count)
+), hourly AS (
+    INSERT INTO usage_hourly AS u (company_id, day, hour, series_id,
+        messages, tokens_input, tokens_output, response_ms, response_count)
+    SELECT company_id, day, hour, series_id, messages, tokens_input, tokens_output, response_ms, response_count
+    FROM delta
+    ON CONFLICT (company_id, day, hour, series_id) DO UPDATE SET
+        messages = u.messages + excluded.messages, tokens_input = u.tokens_input + excluded.tokens_input,
+        tokens_output = u.tokens_output + excluded.tokens_output, response_ms = u.response_ms + excluded.response_ms,
+        response_count = u.response_count + excluded.response_count
+), daily AS (
+    INSERT INTO usage_daily AS u (company_id, day, series_id,
+        messages, tokens_input, tokens_output, response_ms, response_count, head_version)
+    SELECT company_id, day, series_id, sum(messages), sum(tokens_input), sum(tokens_output), sum(response_ms),
+        sum(response_count), max(head_version)
+    FROM delta GROUP BY company_id, day, series_id ORDER BY company_id, day, series_id
+    ON CONFLICT (company_id, day, series_id) DO UPDATE SET
+        messages = u.messages + excluded.messages, tokens_input = u.tokens_input + excluded.tokens_input,
+        tokens_output = u.tokens_output + excluded.tokens_output, response_ms = u.response_ms + excluded.response_ms,
+        response_count = u.response_count + excluded.response_count, head_version = excluded.head_version
+)
+INSERT INTO period_counters AS c (company_id, period_start,
+    messages_inbound, messages_outbound, tokens_input, tokens_output)
+SELECT company_id, date_trunc('month', day)::date, sum(CASE WHEN inbound THEN messages ELSE 0 END),
+    sum(CASE WHEN inbound THEN 0 ELSE messages END), sum(tokens_input), sum(tokens_output)
+FROM delta GROUP BY 1, 2 ORDER BY 1, 2
+ON CONFLICT (company_id, period_start) DO UPDATE SET
+    messages_inbound = c.messages_inbound + excluded.messages_inbound,
+    messages_outbound = c.messages_outbound + excluded.messages_outbound,
+    tokens_input = c.tokens_input + excluded.tokens_input, tokens_output = c.tokens_output + excluded.tokens_output
+"""
+
+
+async def read_messages(
+    connection: Connection, wamids: Sequence[tuple[int, str]]
+) -> dict[tuple[int, str], CountedMessage]:
+    """Return what has been counted already of these (company_id, wamid)."""
+    cursor = await connection.execute(
+        "SELECT m.company_id, m.wamid, m.counted, m.tokens, m.response "
+        "FROM unnest(%s::bigint[], %s::text[]) AS k (company_id, wamid) "
+        "JOIN messages AS m ON m.company_id = k.company_id AND m.wamid = k.wamid",
+        (array(company_id for company_id, _ in wamids), [wamid for _, wamid in wamids]),
+    )
+    return {(company_id, wamid): CountedMessage(*counted) for company_id, wamid, *counted in await cursor.fetchall()}
+
+
+async def write_messages(
+    connection: Connection, reports: Sequence[tuple[PreparedEvent, int, CountedMessage]]
+) -> None:
+    """Note what is counted of each wamid now: (first event of it in this group, its series_id, the new state)."""
+    await connection.execute(
+        "INSERT INTO messages AS m (company_id, wamid, identity, day, hour, series_id, counted, tokens, response) "
+        "SELECT * FROM unnest(%s::bigint[], %s::text[], %s::uuid[], %s::date[], %s::smallint[], %s::bigint[], "
+        "%s::boolean[], %s::boolean[], %s::boolean[]) "
+        "ON CONFLICT (company_id, wamid) DO UPDATE SET "
+        "counted = excluded.counted, tokens = excluded.tokens, response = excluded.response",
+        (
+            array(row.company_id for row, _, _ in reports),
+            [row.event.data.wamid for row, _, _ in reports],
+            array(row.identity for row, _, _ in reports),
+            array(row.day for row, _, _ in reports),
+            array(row.hour for row, _, _ in reports),
+            array(series_id for _, series_id, _ in reports),
+            [state.counted for _, _, state in reports],
+            [state.tokens for _, _, state in reports],
+            [state.response for _, _, state in reports],
+        ),
+    )
+
+
+async def read_original(connection: Connection, company_id: int, identity: str) -> Original | None:
+    """Return the recorded event of this identity and what counts of it now; None when there is none.
+
+    A correction is no original: it cannot be corrected itself.
+    """
+    cursor = await connection.execute(
+        "SELECT e.series_id, s.direction = 'inbound', e.day, e.hour, "
+        "e.messages + coalesce(c.messages, 0), e.tokens_input + coalesce(c.tokens_input, 0), "
+        "e.tokens_output + coalesce(c.tokens_output, 0), e.response_ms + coalesce(c.response_ms, 0), "
+        "e.response_count + coalesce(c.response_count, 0) "
+        "FROM event_identities AS i "
+        "JOIN usage_events AS e ON e.company_id = i.company_id AND e.occurred_at = i.occurred_at "
+        "AND e.identity = i.identity AND e.corrects IS NULL "
+        "JOIN usage_series AS s ON s.company_id = e.company_id AND s.series_id = e.series_id "
+        "LEFT JOIN LATERAL (SELECT sum(messages)::bigint AS messages, sum(tokens_input)::bigint AS tokens_input, "
+        "sum(tokens_output)::bigint AS tokens_output, sum(response_ms)::bigint AS response_ms, "
+        "sum(response_count)::smallint AS response_count FROM usage_events AS x "
+        "WHERE x.company_id = i.company_id AND x.corrects = i.identity) AS c ON true "
+        "WHERE i.company_id = %s AND i.identity = %s",
+        (company_id, identity),
+    )
+    found = await cursor.fetchone()
+    return None if found is None else Original(*found)
+
+
+async def read_day_series(connection: Connection, company_id: int, day: date) -> set[int]:
+    """Return the series in use on one company's day."""
+    cursor = await connection.execute(
+        "SELECT series_id FROM usage_daily WHERE company_id = %s AND day = %s", (company_id, day)
+    )
+    return {series_id for (series_id,) in await cursor.fetchall()}
+
+
+async def read_zones(
+    connection: Connection, company_ids: Iterable[int]
+) -> dict[int, tuple[int, tuple[tuple[date, str], ...]]]:
+    """Return {company_id: (settings_version, dated zones)}; a company that is not there is left out."""
+    cursor = await connection.execute(
+        "SELECT h.company_id, h.settings_version, array_agg(z.effective_from ORDER BY z.effective_from), "
+        "array_agg(z.timezone ORDER BY z.effective_from) FROM company_heads AS h "
+        "JOIN company_timezones AS z ON z.company_id = h.company_id "
+        "WHERE h.company_id = ANY(%s::bigint[]) GROUP BY h.company_id, h.settings_version",
+        (array(company_ids),),
+    )
+    return {
+        company_id: (version, tuple(zip(dates, zones, strict=True)))
+        for company_id, version, dates, zones in await cursor.fetchall()
+    }
+
+
+async def read_months(connection: Connection) -> frozenset[str]:
+    """Return the months ("2026_11", UTC) that usage_events has a partition for."""
+    cursor = await connection.execute(
+        "SELECT substring(c.relname FROM '[0-9]{4}_[0-9]{2}$') FROM pg_inherits AS i "
+        "JOIN pg_class AS c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage_events'::regclass"
+    )
+    return frozenset(month for (month,) in await cursor.fetchall() if month is not None)
+
+
+async def bypasses_row_level_security(connection: Connection) -> bool:
+    """Tell whether the current role may COPY straight into tables with row-level security."""
+    cursor = await connection.execute("SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user")
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+def is_duplicate(error: psycopg.Error) -> bool:
+    """Tell whether the error is that of a key that is taken."""
+    return error.sqlstate in DUPLICATE_STATES
+
+
+def array(values: Iterable[object]) -> str:
+    """Return a PostgreSQL array literal of numbers, dates or hex texts.
+
+    One text parameter costs a tenth of a list, which psycopg adapts item by item in Python.
+    """
+    return "{" + ",".join(map(str, values)) + "}"
