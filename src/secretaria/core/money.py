@@ -74,9 +74,7 @@ def largest_remainder(amounts: Sequence[Decimal], places: int = 2) -> list[Decim
     parts = [cut(amount, places) for amount in amounts]
     missing = _EXACT.subtract(round_display(total(amounts), places), total(parts))
     remainders = [_EXACT.subtract(amount, part) for amount, part in zip(amounts, parts, strict=True)]
-    by_remainder = sorted(
-        range(len(parts)), key=remainders.__getitem__, reverse=True
-    )  # stable: ties in order
+    by_remainder = sorted(range(len(parts)), key=remainders.__getitem__, reverse=True)  # stable: ties in order
     for index in by_remainder[: int(_EXACT.scaleb(missing, places))]:
         parts[index] = _EXACT.add(parts[index], unit)
     return [abs(part) if part.is_zero() else part for part in parts]

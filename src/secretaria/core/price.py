@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -17,9 +17,7 @@ PRICE_PER_CHOICES: Final = (1, 1000)
 USES_REMEMBERED_MAX: Final = 10_000
 
 # Meta's pricing.type says by itself that a message costs nothing, whatever the card.
-FREE_PRICING_TYPES: Final = frozenset(
-    ("free_customer_service", "free_entry_point", "free_group_customer_service")
-)
+FREE_PRICING_TYPES: Final = frozenset(("free_customer_service", "free_entry_point", "free_group_customer_service"))
 
 # Meta's spellings differ between webhooks and analytics; anything not here is counted but not priced.
 _CATEGORIES: Final = {
@@ -122,9 +120,10 @@ class _History(Generic[_Row]):
 
     __slots__ = ("_dates", "_rows")
 
-    def __init__(self, rows: Sequence[_Row]) -> None:
-        self._rows = rows
-        self._dates = [row.effective_from for row in rows]
+    def __init__(self, rows: Iterable[_Row]) -> None:
+        dated = {row.effective_from: row for row in rows}  # sorted; of two rows of one day the later holds
+        self._dates = list(dated)
+        self._rows: list[_Row] = list(dated.values())
 
     def on(self, day: date) -> _Row:
         return self._rows[max(bisect_right(self._dates, day) - 1, 0)]
@@ -188,8 +187,7 @@ def _price_histories(prices: Iterable[Price]) -> dict[Metric, list[tuple[Conditi
         rows[price.metric, conditions(price)].append(price)
     most_specific_first = sorted(rows, key=lambda key: [condition is None for condition in key[1]])
     return {
-        metric: [(key, _History(rows[of, key])) for of, key in most_specific_first if of == metric]
-        for metric in Metric
+        metric: [(key, _History(rows[of, key])) for of, key in most_specific_first if of == metric] for metric in Metric
     }
 
 
@@ -225,10 +223,7 @@ def default_whatsapp_prices() -> tuple[PriceRow, ...]:
     """Return the product's WhatsApp card for Brazil, in USD: Price's fields in order, without price_id."""
     return (
         _default_row(None, Direction.INBOUND, Decimal(0)),
-        *(
-            _default_row(category, Direction.OUTBOUND, amount)
-            for category, amount in _DEFAULT_OUTBOUND.items()
-        ),
+        *(_default_row(category, Direction.OUTBOUND, amount) for category, amount in _DEFAULT_OUTBOUND.items()),
     )
 
 

@@ -176,6 +176,5 @@ def band_cost(quantity_before: int, quantity_after: int, bands: Iterable[Band]) 
     corrections take away more than it used is a negative cost.
     """
     return money.total(
-        money.product(band.unit_price, band.filled(quantity_after) - band.filled(quantity_before))
-        for band in bands
+        money.product(band.unit_price, band.filled(quantity_after) - band.filled(quantity_before)) for band in bands
     )
