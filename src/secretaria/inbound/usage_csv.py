@@ -116,18 +116,18 @@ class CsvLayout:
         _check_columns(columns)
         return cls(delimiter, columns)
 
-    def event_json(self, record: Record) -> bytes:
-        """Return a record as CloudEvent JSON, its company as subject.
+    def event_json(self, record: Record, *, source: str | None = None) -> bytes:
+        """Return a record as CloudEvent JSON, its company as subject; source is for records that name none.
 
         Numbers that are not plain integers stay text: the event's own checks name them. Raises InvalidInput
         (malformed_record, not_utf8).
         """
         values = _split(_text(_whole(record)), self.delimiter)
         if len(values) != len(self.columns):
-            raise InvalidInput(
-                f"{len(values)} values under {len(self.columns)} columns", code="malformed_record"
-            )
+            raise InvalidInput(f"{len(values)} values under {len(self.columns)} columns", code="malformed_record")
         row = {name: value.strip() for name, value in zip(self.columns, values, strict=True) if value.strip()}
+        if source is not None:
+            row.setdefault("source", source)
         return msgspec.json.encode(_event(row))
 
 

@@ -154,6 +154,10 @@ class IngestService:
         for company_id, (version, rows) in zones.items():
             self._companies[company_id] = settings_of(version, rows)
 
+    def forget_months(self) -> None:
+        """Look again for partitions at the next event: the caller has just made one."""
+        self._months_read_at = -MONTHS_REREAD_AFTER_S
+
     async def _month_exists(self, instant: datetime) -> bool:
         """Tell whether usage_events has a partition for the instant's UTC month; re-read at most once a second."""
         seconds = epoch_us(instant) // 1_000_000
