@@ -10,6 +10,8 @@ import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
 
+from secretaria.core.errors import Unavailable
+
 CHANNEL = "secretaria:versions"
 CONNECT_TIMEOUT_S = 1.0
 OPERATION_TIMEOUT_S = 1.0
@@ -47,13 +49,18 @@ class Live:
             return False
 
     async def subscribe(self) -> AsyncIterator[dict[int, int]]:
-        """Yield what others publish; ends with RedisError when the connection falls."""
-        async with self._redis.pubsub() as pubsub:
-            await pubsub.subscribe(CHANNEL)
-            while True:
-                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=OPERATION_TIMEOUT_S)
-                if message is not None:
-                    yield parse_versions(message["data"])
+        """Yield what others publish; ends with Unavailable when the connection falls."""
+        try:
+            async with self._redis.pubsub() as pubsub:
+                await pubsub.subscribe(CHANNEL)
+                while True:
+                    message = await pubsub.get_message(
+                        ignore_subscribe_messages=True, timeout=OPERATION_TIMEOUT_S
+                    )
+                    if message is not None:
+                        yield parse_versions(message["data"])
+        except (RedisError, OSError) as error:
+            raise Unavailable("Valkey is not reachable right now; versions are read from PostgreSQL") from error
 
     async def close(self) -> None:
         """Close the connections."""
