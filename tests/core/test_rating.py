@@ -190,7 +190,8 @@ price_rows = st.lists(
     st.builds(
         Price, st.just(0), some("a", "b").map(str), st.sampled_from(Metric), st.sampled_from([None, *Channel]),
         some("UTILITY", "MARKETING"), st.sampled_from([None, *Direction]), some("BR", "US"), some("a", "b"),
-        some("regular", "other"), amounts, st.sampled_from([1, 1000]), st.sampled_from(["BRL", "USD", "EUR"]), days, st.just("test"),
+        some("regular", "other"), amounts, st.sampled_from([1, 1000]), st.sampled_from(["BRL", "USD", "EUR"]), days,
+        st.just("test"),
     ),
     max_size=12,
 ).map(lambda rows: [replace(row, price_id=number) for number, row in enumerate(rows, 1)])  # fmt: skip

@@ -27,7 +27,7 @@ MONEY_DIGITS: Final = 100
 _EXACT: Final = Context(prec=MONEY_DIGITS, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])
 _DISPLAY: Final = Context(prec=MONEY_DIGITS, rounding=ROUND_HALF_UP, traps=[InvalidOperation, Overflow])
 
-_AMOUNT: Final = re.compile(r"(?P<sign>-?)(?P<integer>[0-9]+)(?:\.(?P<decimals>[0-9]+))?", re.ASCII)
+_AMOUNT: Final = re.compile(r"(?P<sign>-?)(?P<integer>[0-9]+)(?:\.(?P<decimals>[0-9]+))?")
 _ZERO: Final = Decimal(0)
 _SCALES: Final = {1: 0, 10: -1, 100: -2, 1000: -3}
 

@@ -21,9 +21,9 @@ DAY_LAST: Final = date(2999, 12, 31)
 
 ZONE_CHANGES_MAX: Final = 1_000
 
-# No clock on earth was ever a full day ahead of UTC, and with two zone changes and a skipped day in a row
-# none lags behind by more than four: the day sought is one of these, counted from the UTC date.
-_DAY_SHIFTS: Final = tuple(timedelta(days=shift) for shift in (1, 0, -1, -2, -3, -4))
+# No clock is a full day away from UTC: when the UTC date begins, its eve has begun everywhere, and the day
+# after tomorrow begins nowhere before it ends. So the local day is one of these, counted from the UTC date.
+_DAY_SHIFTS: Final = (timedelta(days=1), timedelta(0), timedelta(days=-1))
 
 _ONE_DAY: Final = timedelta(days=1)
 _ONE_HOUR: Final = timedelta(hours=1)
@@ -93,7 +93,7 @@ class ZoneSchedule:
         return cls(((DAY_FIRST, timezone),))
 
     def start_of(self, day: date) -> datetime:
-        """Return day_start without the range check; for this module and its tests."""
+        """Return day_start without its range check."""
         row = max(bisect_left(self._changes, day) - 1, 0)
         return max(_midnight(self._zones[row], day), self._floors[row])
 
@@ -110,7 +110,7 @@ def _midnight(zone: ZoneInfo, day: date) -> datetime:
 def _after_gap(zone: ZoneInfo, local: datetime) -> datetime:
     """Return the instant at which the zone's clock jumps over the given local time (to the second)."""
     low, high = local.replace(fold=1).astimezone(UTC), local.astimezone(UTC)
-    seconds = range(int((high - low).total_seconds()) + 1)
+    seconds = range((high - low) // timedelta(seconds=1) + 1)
     reached = local.replace(tzinfo=None)
 
     def has_jumped(second: int) -> bool:
@@ -171,7 +171,7 @@ class DayFinder:
     STRETCH_DAYS: Final = 32
     STRETCHES_MAX: Final = 512
     _STRETCH_US: Final = STRETCH_DAYS * 24 * _HOUR_US
-    # Local days run up to four behind the UTC date and one ahead of it (_DAY_SHIFTS).
+    # Local days run from one behind the UTC date to one ahead of it.
     _DAYS_EACH: Final = STRETCH_DAYS + len(_DAY_SHIFTS)
 
     __slots__ = ("_schedule", "_stretches")

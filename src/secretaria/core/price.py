@@ -53,7 +53,7 @@ class UnitPriceRounding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """What usage is told apart by; the first six decide the price."""
+    """What usage is told apart by; account, template and cost centre never decide the price."""
 
     channel: Channel
     direction: Direction
@@ -154,11 +154,13 @@ class PriceBook:
     def price_for(self, metric: Metric, dimensions: Dimensions, day: date) -> Price | None:
         """Return the price of a use on a day, or None: not priced."""
         use = (metric, conditions(dimensions))
-        if use not in self._remembered:
+        try:
+            history = self._remembered[use]
+        except KeyError:
+            history = self._find(metric, use[1])
             if len(self._remembered) >= USES_REMEMBERED_MAX:
                 self._remembered.clear()
-            self._remembered[use] = self._find(metric, use[1])
-        history = self._remembered[use]
+            self._remembered[use] = history
         return history.on(day) if history else None
 
     def rate_for(self, base: str, quote: str, day: date) -> ExchangeRate | None:
