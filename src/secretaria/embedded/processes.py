@@ -1,5 +1,6 @@
 """Starting and ending child processes so that none outlives the process that answers for it."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -68,8 +69,9 @@ def spawn(
 
 
 def say(message: str) -> None:
-    """Tell the person at the terminal; stdout stays for values."""
-    print(f"secretaria: {message}", file=sys.stderr, flush=True)
+    """Tell the person at the terminal; stdout stays for values. A closed terminal stops nobody."""
+    with contextlib.suppress(OSError):
+        print(f"secretaria: {message}", file=sys.stderr, flush=True)
 
 
 def adopt_orphans() -> None:

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -101,12 +101,15 @@ class EmbeddedServers:
             admin_url=postgres.url(ADMIN_ROLE) if postgres else None,
         )
 
+    def running(self) -> list[PostgresServer | ValkeyServer]:
+        """The servers in the order they were started."""
+        return [server for server in (self.postgres, self.valkey) if server is not None]
+
     def stop(self, *, hurry: bool = False) -> None:
         """End the servers, PostgreSQL last, and give the data folder back."""
         try:
-            for server in (self.valkey, self.postgres):
-                if server is not None:
-                    server.stop(hurry=hurry)
+            for server in reversed(self.running()):
+                server.stop(hurry=hurry)
         finally:
             self.folder.unlock()
 
@@ -119,10 +122,15 @@ class EmbeddedServers:
         self.stop()
 
 
-def wait_for_lock(folder: DataFolder) -> None:
-    """Take the folder's lock, saying what is waited for; raises ConfigurationError after LOCK_WAIT_S."""
+def wait_for_lock(folder: DataFolder, *, enough: Callable[[], bool] = lambda: False) -> bool:
+    """Take the folder's lock (True), unless `enough` says that it is not needed any more (False).
+
+    Says what is waited for; raises ConfigurationError after LOCK_WAIT_S.
+    """
     started, said = time.monotonic(), False
     while not folder.try_lock():
+        if enough():
+            return False
         waited = time.monotonic() - started
         if waited > LOCK_WAIT_S:
             raise ConfigurationError(
@@ -130,9 +138,10 @@ def wait_for_lock(folder: DataFolder) -> None:
                 "stop them, or set SECRETARIA_DATA_DIR to another folder"
             )
         if waited > LOCK_SAY_AFTER_S and not said:
-            say(f"waiting for another copy's processes to leave {folder.path}")
             said = True
+            say(f"waiting for another copy on {folder.path}, which is starting or ending")
         time.sleep(LOCK_POLL_S)
+    return True
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ POLL_S = 0.01
 PASSWORD = "valkey"  # noqa: S105 - its name in the state
 STOP_ESCALATION = ((signal.SIGTERM, 10.0),)
 HURRIED_ESCALATION = ((signal.SIGTERM, 2.0),)
+_APPEND_ONLY = "appendonlydir"
 _SPOILED = ("Bad file format", "Unrecoverable error reading the append only file", "Wrong signature")
 
 
@@ -27,6 +28,8 @@ class ValkeyServer:
     """One Valkey over <home>/valkey, on a unix socket only: nobody outside this machine needs it."""
 
     name = "valkey"
+    escalation = STOP_ESCALATION
+    hurried = HURRIED_ESCALATION
 
     def __init__(self, folder: DataFolder, state: State, account: Account, program: Path, sockets: Path) -> None:
         self._folder, self._state, self._account, self._program = folder, state, account, program
@@ -61,10 +64,10 @@ class ValkeyServer:
         write_private(self.data / "valkey.conf", text.encode(), self._account)
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        """Start the server process; what it cannot read any more is set aside (PostgreSQL is the truth)."""
-        if any(sign in log_tail(self.log, 4) for sign in _SPOILED):
-            spoiled = self.data / f"appendonlydir.spoiled-{time.time_ns()}"
-            (self.data / "appendonlydir").rename(spoiled)
+        """Start the server process; a file it cannot read is set aside, as PostgreSQL is the truth."""
+        if self._is_spoiled():
+            spoiled = self.data / f"{_APPEND_ONLY}.spoiled-{time.time_ns()}"
+            (self.data / _APPEND_ONLY).rename(spoiled)
             processes.say(f"Valkey could not read its file: starting empty, the old one is {spoiled}")
         self.socket.unlink(missing_ok=True)
         with self.log.open("ab") as log:
@@ -83,8 +86,15 @@ class ValkeyServer:
         deadline = time.monotonic() + BOOT_TIMEOUT_S
         while not self.is_ready():
             if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
+                if self._is_spoiled():
+                    self.spawn()
+                    continue
                 raise ConfigurationError(f"Valkey did not start:\n{log_tail(self.log)}")
             time.sleep(POLL_S)
+
+    def _is_spoiled(self) -> bool:
+        last_words = log_tail(self.log, 4)
+        return (self.data / _APPEND_ONLY).exists() and any(sign in last_words for sign in _SPOILED)
 
     def is_ready(self) -> bool:
         """Whether it answers a ping (while it loads its file it does not)."""
