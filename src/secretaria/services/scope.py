@@ -4,7 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from secretaria.core.access import Caller
+from secretaria.core.errors import NotFound
 from secretaria.store.database import Connection, Database, transaction
+
+COMPANY_ID_MAX = 2**63 - 1
+
+
+def company_not_found() -> NotFound:
+    """Build the answer for a company that does not exist and for another's: they are never told apart."""
+    return NotFound("no such company", code="company_not_found")
 
 
 @asynccontextmanager
@@ -19,6 +27,8 @@ async def company_transaction(
     has a role of its own, and its queries still name company_id.
     """
     caller.require_company(company_id)
+    if not 0 <= company_id <= COMPANY_ID_MAX:
+        raise company_not_found()
     pool = database.operator if caller.is_operator else database.door
     async with transaction(pool, company_id=company_id, snapshot=snapshot) as connection:
         yield connection

@@ -1,0 +1,247 @@
+"""The shapes people and programs read (docs/api.md), and the pure sums that fill them from daily usage."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from secretaria.core import money
+from secretaria.core.event import Direction
+from secretaria.core.period import Period, ZoneSchedule, local_day
+from secretaria.core.price import PriceBook
+from secretaria.core.rating import NotPriced, Rating, rate
+from secretaria.store.companies import Company
+from secretaria.store.usage_reads import DayUsage
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyFigures:
+    """Whose figures these are; timezone is the one in force at as_of."""
+
+    id: int
+    name: str
+    status: str
+    timezone: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Half-open [start, end): instants written in the company's zone, so that their date is the local date."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCounts:
+    """total = inbound + outbound."""
+
+    inbound: int
+    outbound: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """total = input + output."""
+
+    input: int
+    output: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBlock:
+    """What one period added up to.
+
+    avg_response_ms is the sum of all response times over their number, unrounded (null when there is none).
+    cost is exact, of what has a price: null when something was used and nothing of it has one. While lower_bound
+    is true the cost is at least that, and not_priced counts what is missing.
+    """
+
+    start: datetime
+    end: datetime
+    messages: MessageCounts
+    tokens: TokenCounts
+    avg_response_ms: int | float | None
+    cost: str | None
+    currency: str
+    not_priced: NotPriced
+    lower_bound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """GET /api/analytics/summary: this month, today and this week of one company, as of one moment."""
+
+    company: CompanyFigures
+    as_of: datetime
+    period: Interval
+    current: UsageBlock
+    daily: UsageBlock
+    weekly: UsageBlock
+    plan: None
+    alerts: list[Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """One day or week. date is the local date it begins on; messages and tokens are totals, their parts beside."""
+
+    date: date
+    start: datetime
+    end: datetime
+    messages: int
+    messages_inbound: int
+    messages_outbound: int
+    tokens: int
+    tokens_input: int
+    tokens_output: int
+    avg_response_ms: int | float | None
+    cost: str | None
+    not_priced: NotPriced
+    lower_bound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """GET /api/analytics/history: points oldest first, gaps as zeros; the last one is unfinished."""
+
+    company: CompanyFigures
+    as_of: datetime
+    period: Interval
+    granularity: str
+    currency: str
+    points: list[HistoryPoint]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewRow:
+    """One company and its today, which is its own local day."""
+
+    company: CompanyFigures
+    today: UsageBlock
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A page of companies by id; next_after is None on the last page."""
+
+    as_of: datetime
+    companies: list[OverviewRow]
+    next_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over usage lines, and their rating."""
+
+    messages_inbound: int
+    messages_outbound: int
+    tokens_input: int
+    tokens_output: int
+    response_ms: int
+    response_count: int
+    rating: Rating
+
+    @property
+    def avg_response_ms(self) -> int | float | None:
+        """The sum over the count, correctly rounded only by the JSON number it becomes; whole when it is whole."""
+        if self.response_count <= 0:
+            return None
+        whole, rest = divmod(self.response_ms, self.response_count)
+        return self.response_ms / self.response_count if rest else whole
+
+    @property
+    def cost(self) -> str | None:
+        """The exact cost of what is priced; None when something was used and nothing of it has a price."""
+        charges = self.rating.charges
+        if charges and all(charge.amount is None for charge in charges):
+            return None
+        return money.exact_text(self.rating.total)
+
+
+def total(usage: Iterable[DayUsage], book: PriceBook, period: Period) -> Totals:
+    """Return the sums and the rating of what falls on the period's days."""
+    found = [day for day in usage if day.line.day in period]
+    lines = [day.line for day in found]
+    return Totals(
+        sum(line.messages for line in lines if line.dimensions.direction == Direction.INBOUND),
+        sum(line.messages for line in lines if line.dimensions.direction != Direction.INBOUND),
+        sum(line.tokens_input for line in lines),
+        sum(line.tokens_output for line in lines),
+        sum(day.response_ms for day in found),
+        sum(day.response_count for day in found),
+        rate(lines, book),
+    )
+
+
+def company_figures(company: Company, today: date) -> CompanyFigures:
+    """Return whose figures these are, with the zone of the local day `today`."""
+    timezone = _zone_name(company.schedule, today, including=True)
+    return CompanyFigures(company.company_id, company.name, company.status, timezone, company.currency)
+
+
+def local_time(schedule: ZoneSchedule, instant: datetime) -> datetime:
+    """Return the instant written in the zone of its local day."""
+    return instant.astimezone(ZoneInfo(_zone_name(schedule, local_day(schedule, instant), including=True)))
+
+
+def interval(schedule: ZoneSchedule, period: Period) -> Interval:
+    """Return a period's instants in local time: 2026-11-01T00:00:00-03:00 to 2026-12-01T00:00:00-03:00.
+
+    A day that a zone change begins still starts at midnight of the old zone, and is written so.
+    """
+    start, end = period.bounds(schedule)
+    return Interval(_written(schedule, start, period.start), _written(schedule, end, period.end))
+
+
+def _written(schedule: ZoneSchedule, instant: datetime, day: date) -> datetime:
+    return instant.astimezone(ZoneInfo(_zone_name(schedule, day, including=False)))
+
+
+def _zone_name(schedule: ZoneSchedule, day: date, *, including: bool) -> str:
+    """Return the zone that ends a day (including a change on that day) or the one whose midnight begins it."""
+    names = [name for changed, name in schedule.rows if changed < day or (including and changed == day)]
+    return names[-1] if names else schedule.rows[0][1]
+
+
+def block(usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, period: Period) -> UsageBlock:
+    """Return one period's block of the summary."""
+    sums, bounds = total(usage, book, period), interval(schedule, period)
+    return UsageBlock(
+        bounds.start,
+        bounds.end,
+        MessageCounts(sums.messages_inbound, sums.messages_outbound, sums.messages_inbound + sums.messages_outbound),
+        TokenCounts(sums.tokens_input, sums.tokens_output, sums.tokens_input + sums.tokens_output),
+        sums.avg_response_ms,
+        sums.cost,
+        book.currency,
+        sums.rating.not_priced,
+        sums.rating.lower_bound,
+    )
+
+
+def point(usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, period: Period) -> HistoryPoint:
+    """Return one period's point of the history."""
+    of = block(usage, book, schedule, period)
+    return HistoryPoint(
+        period.start,
+        of.start,
+        of.end,
+        of.messages.total,
+        of.messages.inbound,
+        of.messages.outbound,
+        of.tokens.total,
+        of.tokens.input,
+        of.tokens.output,
+        of.avg_response_ms,
+        of.cost,
+        of.not_priced,
+        of.lower_bound,
+    )
