@@ -4,12 +4,10 @@ Two readers, one result: a fast one that takes only what is provably clean, and 
 Anything the fast reader doubts goes to the strict one, so the strict one alone decides what is refused.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -17,10 +15,9 @@ import msgspec
 from secretaria.core.admission import Rejection, refuse_text
 from secretaria.core.errors import InvalidInput, Malformed, TooLarge, UnsupportedFormat
 from secretaria.core.event import BATCH_EVENTS_MAX, UsageEvent
+from secretaria.inbound.strict_json import load, media_type_of, refuse_strings
 
 BODY_BYTES_MAX = 1024 * 1024
-DEPTH_MAX = 8
-PROPERTIES_MAX = 50
 ATTRIBUTE_NAME_CHARS_MAX = 64
 
 _BATCH = "application/cloudevents-batch+json"
@@ -53,7 +50,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> Parsed:
     Raises Malformed (cannot be parsed), UnsupportedFormat (media type, charset, content encoding), TooLarge (more
     than BATCH_EVENTS_MAX events), InvalidInput (an empty batch, too many properties).
     """
-    media_type = _media_type(headers)
+    media_type = media_type_of(headers)
     if "ce-specversion" in headers or "ce-id" in headers:
         return _parse_binary(headers, media_type, body)
     if media_type not in (_BATCH, _SINGLE, _JSON):
@@ -62,16 +59,6 @@ def parse(headers: Mapping[str, str], body: bytes) -> Parsed:
     if events is not None and _count_fits(len(events)):
         return Parsed(list(enumerate(events)), [], len(events))
     return _read_strictly(body)
-
-
-def _media_type(headers: Mapping[str, str]) -> str | None:
-    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise UnsupportedFormat("Content-Encoding is not supported: send the body as it is")
-    media_type, _, parameters = headers.get("content-type", "").partition(";")
-    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
-    if charset is not None and charset[1].lower() not in ("utf-8", "utf8"):
-        raise UnsupportedFormat("the charset must be UTF-8")
-    return media_type.strip().lower() or None
 
 
 def _count_fits(count: int) -> bool:
@@ -115,78 +102,13 @@ def _without_refused_text(events: list[UsageEvent]) -> list[UsageEvent] | None:
 
 
 def _read_strictly(body: bytes) -> Parsed:
-    value = _load(body)
+    value = load(body)
     if isinstance(value, list):
         _count_fits(len(value))
         return _convert_all(value)
     if not isinstance(value, dict):
         raise Malformed("the body must be a CloudEvent object or an array of them", code="expected_object")
     return _convert_all([value])
-
-
-def _load(body: bytes) -> Any:
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Malformed("the body is not UTF-8", code="invalid_utf8") from error
-    if not text.strip():
-        raise Malformed("the body is empty", code="expected_object")
-    if text.startswith("\ufeff"):
-        raise Malformed("the body begins with a byte order mark: send plain UTF-8", code="byte_order_mark")
-    try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_number, parse_int=_integer
-        )
-    except RecursionError as error:
-        raise Malformed("the body is nested too deeply", code="too_deep") from error
-    except json.JSONDecodeError as error:
-        raise Malformed(f"malformed JSON at character {error.pos}: {error.msg}", code="malformed_json") from error
-    if _depth(value) > DEPTH_MAX + 1:
-        raise Malformed(f"the body is nested deeper than {DEPTH_MAX} levels", code="too_deep")
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > PROPERTIES_MAX:
-        raise InvalidInput(f"an object holds more than {PROPERTIES_MAX} properties", code="too_many_properties")
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        name = twice[:ATTRIBUTE_NAME_CHARS_MAX]
-        raise Malformed(f"the key {name!r} stands twice in one object", code="duplicate_key")
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise Malformed(f"{name} is not JSON", code="malformed_json")
-
-
-def _number(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation as error:
-        raise Malformed("a number is out of range", code="number_out_of_range") from error
-
-
-def _integer(text: str) -> int:
-    # 20 characters hold every 64-bit integer; longer ones are out of every range and slow to parse.
-    return int(text) if len(text) <= 20 else int(text[:20])
-
-
-def _depth(value: Any) -> int:
-    """Return the nesting depth, without recursion."""
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        children: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                children.extend(item.values())
-            elif isinstance(item, list):
-                children.extend(item)
-        level = [child for child in children if isinstance(child, (dict, list))]
-    return depth
 
 
 def _convert_all(items: list[Any]) -> Parsed:
@@ -206,7 +128,7 @@ def _convert(index: int, item: Any) -> UsageEvent | Rejection:
         return Rejection(index, None, "expected_object", "each item must be a CloudEvent object")
     given = item.get("id")
     event_id = given if isinstance(given, str) and given.isprintable() and len(given) <= 255 else None
-    refusal = _refuse_strings(item) or _refuse_attribute_names(item)
+    refusal = refuse_strings(item) or _refuse_attribute_names(item)
     if refusal is None:
         try:
             event = msgspec.convert(_with_exact_time(item), UsageEvent)
@@ -219,26 +141,6 @@ def _convert(index: int, item: Any) -> UsageEvent | Rejection:
             if refusal is None:
                 return event
     return Rejection(index, event_id, *refusal)
-
-
-def _refuse_strings(value: Any) -> tuple[str, str] | None:
-    """Refuse NUL and lone surrogates anywhere in the item: neither can be stored."""
-    level = [value]
-    while level:
-        children: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                if "\0" in item:
-                    return "nul_character", "a string holds the character U+0000"
-                if not item.isascii() and any("\ud800" <= character <= "\udfff" for character in item):
-                    return "invalid_unicode", "a string holds a lone surrogate"
-            elif isinstance(item, dict):
-                children.extend(item.keys())
-                children.extend(item.values())
-            elif isinstance(item, list):
-                children.extend(item)
-        level = children
-    return None
 
 
 def _refuse_attribute_names(item: dict[str, Any]) -> tuple[str, str] | None:
@@ -293,7 +195,7 @@ def _parse_binary(headers: Mapping[str, str], media_type: str | None, body: byte
     """Attributes come as ce- headers, percent-encoded; the body is `data`."""
     if media_type not in (None, _JSON):
         raise UnsupportedFormat(f"in binary mode the body is data, in {_JSON}")
-    data = _load(body)
+    data = load(body)
     if not isinstance(data, dict):
         raise Malformed("the body must be the event's data, a JSON object", code="expected_object")
     item: dict[str, Any] = {
