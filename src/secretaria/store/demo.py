@@ -1,0 +1,33 @@
+"""Demo companies: found by their mark, and the only companies that can be deleted (migrations/0006)."""
+
+from psycopg import sql
+
+from secretaria.store import companies
+from secretaria.store.companies import Company
+from secretaria.store.database import Connection
+
+# companies last: the policy that lets rows be deleted asks it for the mark.
+TABLES = (
+    "directory", "sessions", "api_keys", "users", "usage_events", "event_identities", "messages", "usage_daily",
+    "usage_hourly", "usage_series", "period_counters", "analytics_reports", "report_progress", "prices",
+    "exchange_rates", "company_timezones", "audit_log", "company_heads", "companies",
+)  # fmt: skip
+
+
+async def read_companies(connection: Connection) -> list[Company]:
+    """Return the demo companies, by id."""
+    cursor = await connection.execute("SELECT company_id FROM companies WHERE demo")
+    return await companies.read_some(connection, [company_id for (company_id,) in await cursor.fetchall()])
+
+
+async def delete_company(connection: Connection, company_id: int) -> bool:
+    """Delete everything of a demo company under its head's lock; False when it is no demo company or not there."""
+    await companies.lock_heads(connection, [company_id])
+    cursor = await connection.execute("SELECT 1 FROM companies WHERE company_id = %s AND demo", (company_id,))
+    if await cursor.fetchone() is None:
+        return False
+    for table in TABLES:
+        await connection.execute(
+            sql.SQL("DELETE FROM {} WHERE company_id = %s").format(sql.Identifier(table)), (company_id,)
+        )
+    return True
