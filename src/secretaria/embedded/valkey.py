@@ -8,7 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from secretaria.core.errors import ConfigurationError
 from secretaria.embedded import processes
@@ -101,7 +103,8 @@ class ValkeyServer:
         if not self.socket.exists():
             return False
         try:
-            with Redis.from_url(self.url) as client:
+            # No retries of its own: they wait, and the caller asks again anyway.
+            with Redis.from_url(self.url, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
         except (RedisError, OSError):
             return False
