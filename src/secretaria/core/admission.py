@@ -47,18 +47,29 @@ def refuse_content(event: UsageEvent) -> Refusal | None:
     return None
 
 
-def refuse_time(occurred_us: int, *, now_us: int, backfill: bool) -> Refusal | None:
-    """Return (code, message) when the instant lies outside the window: 35 days back, 5 minutes ahead.
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The instants that are admitted, in epoch microseconds, both ends included."""
 
-    With a backfill scope, ten years back. Both in microseconds since 1970-01-01 UTC.
-    """
-    if occurred_us > now_us + FUTURE_MAX_US:
-        return "timestamp_in_future", "time lies more than 5 minutes ahead of this server's clock"
-    if occurred_us < now_us - (BACKFILL_PAST_MAX_US if backfill else PAST_MAX_US):
-        if backfill:
+    oldest_us: int
+    latest_us: int
+    backfill: bool
+
+    @classmethod
+    def around(cls, now_us: int, *, backfill: bool) -> "Window":
+        """Return the window of this moment: 35 days back (ten years with a backfill scope) and 5 minutes ahead."""
+        past_us = BACKFILL_PAST_MAX_US if backfill else PAST_MAX_US
+        return cls(now_us - past_us, now_us + FUTURE_MAX_US, backfill)
+
+    def refuse(self, occurred_us: int) -> Refusal | None:
+        """Return (code, message) when the instant lies outside, else None."""
+        if self.oldest_us <= occurred_us <= self.latest_us:
+            return None
+        if occurred_us > self.latest_us:
+            return "timestamp_in_future", "time lies more than 5 minutes ahead of this server's clock"
+        if self.backfill:
             return "timestamp_too_old", "time lies more than 10 years back"
         return "timestamp_too_old", "time lies more than 35 days back; the scope usage:backfill allows more"
-    return None
 
 
 def refuse_text(event: UsageEvent) -> Refusal | None:

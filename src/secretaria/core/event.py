@@ -84,15 +84,15 @@ def identity_of(source: str, event_id: str) -> str:
     return blake2b(f"{source}\0{event_id}".encode(), digest_size=16).hexdigest()
 
 
-def content_hash_of(event: UsageEvent) -> str:
+def content_hash_of(event: UsageEvent, occurred_us: int | None) -> str:
     """Return, as hex, the version byte and 128 bits over what the sender sent: type, instant or its absence, known data.
 
     Never over defaults, subject or extensions: a default that changes later must not turn a repeat into a conflict.
+    occurred_us is epoch_us(event.time), None where the sender named no time.
     """
-    instant = "" if event.time is None else str(epoch_us(event.time))
-    digest = blake2b(f"{event.type}\0{instant}\0".encode(), digest_size=16)
-    digest.update(_encoder.encode(event.data))
-    return HASH_VERSION + digest.hexdigest()
+    instant = b"" if occurred_us is None else b"%d" % occurred_us
+    content = b"%b\0%b\0%b" % (event.type.encode(), instant, _encoder.encode(event.data))
+    return HASH_VERSION + blake2b(content, digest_size=16).hexdigest()
 
 
 def epoch_us(instant: datetime) -> int:

@@ -6,7 +6,7 @@ from datetime import date
 
 import msgspec
 
-from secretaria.core.event import CORRECTED, Direction, UsageEvent, content_hash_of, epoch_us, identity_of
+from secretaria.core.event import CORRECTED, Direction, UsageEvent, content_hash_of, identity_of
 from secretaria.core.period import DayFinder
 from secretaria.core.price import Dimensions, channel_of, normal_category
 
@@ -62,30 +62,27 @@ class PreparedEvent(msgspec.Struct, gc=False):
         """Tell whether this replaces an earlier event's quantities."""
         return self.event.type == CORRECTED
 
-    @property
-    def adds_nothing(self) -> bool:
-        """Tell whether all quantities are zero."""
-        return not (
-            self.messages or self.tokens_input or self.tokens_output or self.response_ms or self.response_count
-        )
 
-
-def prepare(event: UsageEvent, *, company_id: int, days: DayFinder, received: tuple[int, str]) -> PreparedEvent:
+def prepare(
+    event: UsageEvent, occurred_us: int | None, *, company_id: int, days: DayFinder, received: tuple[int, str]
+) -> PreparedEvent:
     """Return the event ready to be counted for a company.
 
-    received is the moment of receipt, as epoch microseconds and as text: the event's time when it names none.
+    occurred_us is epoch_us(event.time), None where it names none: then the moment of receipt counts, given as epoch
+    microseconds and as text.
     """
     data = event.data
-    if event.time is None:
-        occurred_us, occurred_at = received
+    if event.time is None or occurred_us is None:
+        day, hour = days.find(received[0])
+        occurred_at = received[1]
     else:
-        occurred_us, occurred_at = epoch_us(event.time), event.time.isoformat()
-    day, hour = days.find(occurred_us)
+        day, hour = days.find(occurred_us)
+        occurred_at = event.time.isoformat()
     response_ms = data.response_ms
     return PreparedEvent(
         company_id,
         identity_of(event.source, event.id),
-        content_hash_of(event),
+        content_hash_of(event, occurred_us),
         occurred_at,
         day,
         hour,

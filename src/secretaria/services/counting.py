@@ -192,22 +192,23 @@ class Group:
         return taken
 
     async def _with_series(self, places: Sequence[int]) -> list[Entry]:
-        missing: dict[tuple[int, SentDimensions], tuple[int, Dimensions]] = {}
+        entries: list[Entry] = []
+        missing: list[Entry] = []
+        rows, settings = self._rows, self._settings
         for place in places:
-            row = self._rows[place]
-            if row.dimensions not in self._settings[row.company_id].series:
-                missing[row.company_id, row.dimensions] = (row.company_id, dimensions_of(row.dimensions))
-        if missing:
-            found = await store.intern_series(self._connection, list(missing.values()))
-            self._counted.series = {key: found[wanted] for key, wanted in missing.items()}
-        new = self._counted.series
-        entries = []
-        for place in places:
-            row = self._rows[place]
-            series_id = self._settings[row.company_id].series.get(row.dimensions)
+            row = rows[place]
+            series_id = settings[row.company_id].series.get(row.dimensions)
+            entry = Entry(place, row, series_id or 0, row.dimensions[0] == Direction.INBOUND)
+            entries.append(entry)
             if series_id is None:
-                series_id = new[row.company_id, row.dimensions]
-            entries.append(Entry(place, row, series_id, row.dimensions[0] == Direction.INBOUND))
+                missing.append(entry)
+        if missing:
+            wanted = {(entry.row.company_id, entry.row.dimensions): None for entry in missing}
+            known = {key: dimensions_of(key[1]) for key in wanted}
+            found = await store.intern_series(self._connection, [(key[0], known[key]) for key in wanted])
+            self._counted.series = {key: found[key[0], known[key]] for key in wanted}
+            for entry in missing:
+                entry.series_id = self._counted.series[entry.row.company_id, entry.row.dimensions]
         return entries
 
     async def _fold_excess(self, entries: list[Entry]) -> None:

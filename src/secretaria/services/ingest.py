@@ -5,15 +5,17 @@ One path for the HTTP route, the Python services and the file import. Nothing he
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from itertools import accumulate
 
 import msgspec
 import psycopg
 import structlog
 
 from secretaria.core.access import Caller, Scope
-from secretaria.core.admission import Rejection, refuse_content, refuse_time
+from secretaria.core.admission import Rejection, Window, refuse_content
 from secretaria.core.errors import NotAllowed, Unavailable
 from secretaria.core.event import UsageEvent, epoch_us
 from secretaria.core.usage import PreparedEvent, prepare
@@ -41,6 +43,9 @@ REPEATER_MEMORY_S = 30.0
 MONTHS_REREAD_AFTER_S = 1.0
 PUBLISH_EVERY_S = 0.05
 COMPANY_ID_DIGITS_MAX = 18
+NOBODY = -1  # the company of an operator's event that names none that could exist
+_DAY_US = 86_400 * 1_000_000
+_EPOCH_DAY = date(1970, 1, 1)
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +66,7 @@ class IngestService:
         self._live = live
         self._companies: dict[int, CompanySettings] = {}
         self._months: frozenset[str] = frozenset()
+        self._days_with_room: set[int] = set()
         self._months_read_at = -MONTHS_REREAD_AFTER_S
         self._day_series: set[tuple[int, date, int]] = set()
         self._repeaters: dict[int, float] = {}
@@ -95,25 +101,26 @@ class IngestService:
         the queue full, or the commit's result unknown: the retry then says duplicate).
         """
         caller.require_scope(Scope.USAGE_WRITE)
-        rejections = list(rejected)
         companies = _companies_of(caller, events)
-        await self._load_companies({company_id for company_id in companies if company_id})
+        await self._load_companies(set(companies))
         received = (epoch_us(now), now.isoformat())
-        backfill = Scope.USAGE_BACKFILL in caller.scopes
+        window = Window.around(received[0], backfill=Scope.USAGE_BACKFILL in caller.scopes)
+        rejections = list(rejected)
         admitted: list[tuple[int, PreparedEvent]] = []
         for (index, event), company_id in zip(events, companies, strict=True):
-            refusal = _refuse(event, company_id, now_us=received[0], backfill=backfill)
-            if refusal is None and event.time is not None and not await self._month_exists(event.time):
-                refusal = ("timestamp_too_old", "no room is prepared for this month: import it with `secretaria import`")
-            settings = self._companies.get(company_id) if company_id else None
-            if refusal is None and settings is None:
-                refusal = (NO_COMPANY.code, NO_COMPANY.message)
-            if refusal is not None or settings is None or company_id is None:
-                code, message = refusal or (NO_COMPANY.code, NO_COMPANY.message)
+            occurred_us = None if event.time is None else epoch_us(event.time)
+            refusal = refuse_content(event)
+            if refusal is None and occurred_us is not None:
+                refusal = window.refuse(occurred_us)
+                if refusal is None and occurred_us // _DAY_US not in self._days_with_room:
+                    refusal = await self._refuse_month(occurred_us)
+            settings = self._companies.get(company_id)
+            if refusal is None and settings is not None:
+                row = prepare(event, occurred_us, company_id=company_id, days=settings.days, received=received)
+                admitted.append((index, row))
+            else:
+                code, message = refusal or _refuse_company(event)
                 rejections.append(Rejection(index, event.id, code, message))
-                continue
-            row = prepare(event, company_id=company_id, days=settings.days, received=received)
-            admitted.append((index, row))
         return await self._count(admitted, rejections, received)
 
     async def _count(
@@ -158,18 +165,18 @@ class IngestService:
         """Look again for partitions at the next event: the caller has just made one."""
         self._months_read_at = -MONTHS_REREAD_AFTER_S
 
-    async def _month_exists(self, instant: datetime) -> bool:
-        """Tell whether usage_events has a partition for the instant's UTC month; re-read at most once a second."""
-        seconds = epoch_us(instant) // 1_000_000
-        month = time.strftime("%Y_%m", time.gmtime(seconds))
-        if month in self._months:
-            return True
-        if time.monotonic() - self._months_read_at < MONTHS_REREAD_AFTER_S:
-            return False
-        async with transaction(self._database.ingest) as connection:
-            self._months = await store.read_months(connection)
-        self._months_read_at = time.monotonic()
-        return month in self._months
+    async def _refuse_month(self, occurred_us: int) -> tuple[str, str] | None:
+        """Refuse an instant whose UTC month has no partition; the catalogue is read at most once a second."""
+        day = occurred_us // _DAY_US
+        if time.monotonic() - self._months_read_at >= MONTHS_REREAD_AFTER_S:
+            async with transaction(self._database.ingest) as connection:
+                self._months = await store.read_months(connection)
+            self._months_read_at = time.monotonic()
+        month = (_EPOCH_DAY + timedelta(days=day)).strftime("%Y_%m")
+        if month not in self._months:
+            return "timestamp_too_old", "no room is prepared for this month: `secretaria import` prepares it"
+        self._days_with_room.add(day)
+        return None
 
     # --- one group, one transaction ----------------------------------------------------------------------------------
 
@@ -216,6 +223,7 @@ class IngestService:
             part.rows = [
                 prepare(
                     row.event,
+                    None if row.event.time is None else epoch_us(row.event.time),
                     company_id=row.company_id,
                     days=self._companies[row.company_id].days,
                     received=part.received,
@@ -261,10 +269,14 @@ class IngestService:
             await asyncio.sleep(PUBLISH_EVERY_S)
 
 
-def _companies_of(caller: Caller, events: Sequence[tuple[int, UsageEvent]]) -> list[int | None]:
-    """Return each event's company; None where an operator's event names none. A foreign subject refuses all."""
+def _companies_of(caller: Caller, events: Sequence[tuple[int, UsageEvent]]) -> list[int]:
+    """Return each event's company, NOBODY where an operator's event names none; a foreign subject refuses all."""
     if caller.is_operator:
-        return [_company_id(event.subject) for _, event in events]
+        known: dict[str | None, int] = {}
+        for _, event in events:
+            if event.subject not in known:
+                known[event.subject] = _company_id(event.subject)
+        return [known[event.subject] for _, event in events]
     own = str(caller.company_id)
     for _, event in events:
         if event.subject is not None and event.subject != own:
@@ -272,30 +284,24 @@ def _companies_of(caller: Caller, events: Sequence[tuple[int, UsageEvent]]) -> l
     return [caller.company_id] * len(events)
 
 
-def _company_id(subject: str | None) -> int | None:
+def _company_id(subject: str | None) -> int:
     if subject is None or len(subject) > COMPANY_ID_DIGITS_MAX or not (subject.isascii() and subject.isdigit()):
-        return None
+        return NOBODY
     return int(subject)
 
 
-def _refuse(event: UsageEvent, company_id: int | None, *, now_us: int, backfill: bool) -> tuple[str, str] | None:
-    if company_id is None:
-        if event.subject is None:
-            return "subject_required", "an operator's key names the company in subject"
-        return NO_COMPANY.code, NO_COMPANY.message
-    refusal = refuse_content(event)
-    if refusal is None and event.time is not None:
-        refusal = refuse_time(epoch_us(event.time), now_us=now_us, backfill=backfill)
-    return refusal
+def _refuse_company(event: UsageEvent) -> tuple[str, str]:
+    if event.subject is None:
+        return "subject_required", "an operator's key names the company in subject"
+    return NO_COMPANY.code, NO_COMPANY.message
 
 
 def _by_part(parts: Sequence[Part], outcomes: dict[int, Outcome]) -> list[dict[int, Outcome]]:
-    if not outcomes:
-        return [{} for _ in parts]
-    results: list[dict[int, Outcome]] = []
-    begin = 0
-    for part in parts:
-        end = begin + len(part.rows)
-        results.append({place - begin: outcome for place, outcome in outcomes.items() if begin <= place < end})
-        begin = end
+    """Return each part's outcomes by its own places."""
+    results: list[dict[int, Outcome]] = [{} for _ in parts]
+    ends = list(accumulate(len(part.rows) for part in parts))
+    for place, outcome in outcomes.items():
+        number = bisect_right(ends, place)
+        begin = ends[number - 1] if number else 0
+        results[number][place - begin] = outcome
     return results

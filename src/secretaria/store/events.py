@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -92,15 +93,21 @@ async def add_events(
     await _copy(connection, "usage_events", columns, data, direct=direct)
 
 
+@lru_cache(maxsize=4096)
+def _day_text(day: date) -> str:
+    return day.isoformat()
+
+
 def _event_line(row: PreparedEvent, series_id: int, corrects: str | None) -> str:
-    event, data = row.event, row.event.data
+    event = row.event
+    data = event.data
     if data.wamid is None and data.template_id is None and data.cost_center is None:
         rest = "\\N\t\\N\t\\N"
     else:
         template = "\\N" if data.template_id is None else data.template_id
         rest = f"{_text(data.wamid)}\t{template}\t{_text(data.cost_center)}"
     return (
-        f"{row.company_id}\t{row.occurred_at}\t{row.identity}\t{series_id}\t{row.day}\t{row.hour}\t{row.messages}\t"
+        f"{row.company_id}\t{row.occurred_at}\t{row.identity}\t{series_id}\t{_day_text(row.day)}\t{row.hour}\t{row.messages}\t"
         f"{row.tokens_input}\t{row.tokens_output}\t{row.response_ms}\t{row.response_count}\t"
         f"{_text(event.source)}\t{_text(event.id)}\t{rest}\t{corrects or _NULL}\n"
     )
