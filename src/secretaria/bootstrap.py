@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from secretaria.embedded.servers import Endpoints
+from secretaria.services.access import AccessService
+from secretaria.services.analytics import AnalyticsReads
+from secretaria.services.companies import CompanyService
 from secretaria.services.ingest import IngestService
+from secretaria.services.live import LiveHub
 from secretaria.settings import Settings
 from secretaria.store.database import Database, check_server, transaction
 from secretaria.store.live import Live
@@ -26,6 +30,10 @@ class Application:
     database: Database
     live: Live
     ingest: IngestService
+    access: AccessService
+    companies: CompanyService
+    analytics: AnalyticsReads
+    hub: LiveHub
     clock: Callable[[], datetime]
 
 
@@ -40,20 +48,27 @@ async def application(
     database = Database.create(endpoints.database_url)
     live = Live(endpoints.redis_url)
     ingest = IngestService(database, live)
+    hub = LiveHub(database, live, clock)
     await database.open()
     try:
         async with transaction(database.operator) as connection:
             await check_server(connection)
         ingest.start()
+        hub.start()
         yield Application(
             settings=settings,
             endpoints=endpoints,
             database=database,
             live=live,
             ingest=ingest,
+            access=AccessService(database, clock=clock),
+            companies=CompanyService(database, settings),
+            analytics=AnalyticsReads(database, settings),
+            hub=hub,
             clock=clock,
         )
     finally:
+        await hub.stop()
         await ingest.close()
         await live.close()
         await database.close()
