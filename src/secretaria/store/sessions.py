@@ -81,3 +81,17 @@ async def delete_of_user(connection: Connection, company_id: int, user_id: int) 
     for (session_id,) in found:
         await delete(connection, company_id, session_id)
     return len(found)
+
+
+async def delete_expired(connection: Connection, now: datetime, *, limit: int) -> int:
+    """Remove up to `limit` sessions that have ended, with their directory entries; return how many."""
+    cursor = await connection.execute(
+        "WITH gone AS (DELETE FROM sessions AS s USING (SELECT company_id, session_id FROM sessions "
+        "WHERE expires_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED) AS old "
+        "WHERE s.company_id = old.company_id AND s.session_id = old.session_id RETURNING s.session_id), "
+        "entries AS (DELETE FROM directory WHERE kind = %s AND key IN (SELECT session_id FROM gone)) "
+        "SELECT count(*) FROM gone",
+        (now, limit, Kind.SESSION),
+    )
+    row = await cursor.fetchone()
+    return 0 if row is None else int(row[0])
