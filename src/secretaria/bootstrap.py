@@ -9,7 +9,10 @@ from secretaria.embedded.servers import Endpoints
 from secretaria.services.access import AccessService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.companies import CompanyService
+from secretaria.services.analytics import AnalyticsReads
+from secretaria.services.companies import CompanyService
 from secretaria.services.ingest import IngestService
+from secretaria.services.reports import ReportService
 from secretaria.services.live import LiveHub
 from secretaria.settings import Settings
 from secretaria.store.database import Database, check_server, transaction
@@ -54,6 +57,7 @@ async def application(
         async with transaction(database.operator) as connection:
             await check_server(connection)
         ingest.start()
+        await hub.start()
         hub.start()
         yield Application(
             settings=settings,
@@ -68,6 +72,7 @@ async def application(
             clock=clock,
         )
     finally:
+        await hub.stop()
         await hub.stop()
         await ingest.close()
         await live.close()
