@@ -57,7 +57,7 @@ async def application(
         async with transaction(database.operator) as connection:
             await check_server(connection)
         ingest.start()
-        await hub.start()
+        hub.start()
         hub.start()
         yield Application(
             settings=settings,
