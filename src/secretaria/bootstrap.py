@@ -9,11 +9,9 @@ from secretaria.embedded.servers import Endpoints
 from secretaria.services.access import AccessService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.companies import CompanyService
-from secretaria.services.analytics import AnalyticsReads
-from secretaria.services.companies import CompanyService
 from secretaria.services.ingest import IngestService
-from secretaria.services.reports import ReportService
 from secretaria.services.live import LiveHub
+from secretaria.services.reports import ReportService
 from secretaria.settings import Settings
 from secretaria.store.database import Database, check_server, transaction
 from secretaria.store.live import Live
@@ -36,6 +34,7 @@ class Application:
     access: AccessService
     companies: CompanyService
     analytics: AnalyticsReads
+    reports: ReportService
     hub: LiveHub
     clock: Callable[[], datetime]
 
@@ -68,11 +67,11 @@ async def application(
             access=AccessService(database, clock=clock),
             companies=CompanyService(database, settings),
             analytics=AnalyticsReads(database, settings),
+            reports=ReportService(database, settings),
             hub=hub,
             clock=clock,
         )
     finally:
-        await hub.stop()
         await hub.stop()
         await ingest.close()
         await live.close()
