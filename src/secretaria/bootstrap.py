@@ -57,7 +57,6 @@ async def application(
             await check_server(connection)
         ingest.start()
         hub.start()
-        hub.start()
         yield Application(
             settings=settings,
             endpoints=endpoints,
