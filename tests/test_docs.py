@@ -74,8 +74,15 @@ def _routes() -> list[str]:
 def error_codes_in(source: str) -> set[str]:
     """Return the codes a module can answer, found by the ways the house writes them (see the examples below)."""
     expressions = [found for node in ast.walk(ast.parse(source)) for found in _code_expressions(node)]
-    texts = [part.value for found in expressions for part in ast.walk(found) if isinstance(part, ast.Constant)]
-    return {text for text in texts if isinstance(text, str) and CODE.fullmatch(text)}
+    return {text for found in expressions for text in _texts(found) if CODE.fullmatch(text)}
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif not isinstance(node, ast.Subscript):  # the key of a look-up is no code
+        for child in ast.iter_child_nodes(node):
+            yield from _texts(child)
 
 
 def _code_expressions(node: ast.AST) -> Iterator[ast.expr]:
@@ -83,6 +90,10 @@ def _code_expressions(node: ast.AST) -> Iterator[ast.expr]:
         case ast.keyword(arg="code", value=value) | ast.Assign(targets=[ast.Name(id="code"), *_], value=value):
             yield value
         case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id="code"), *_])], value=ast.Tuple(elts=[value, *_])):
+            yield value
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(values=values)) if name.endswith("_CODES"):
+            yield from values
+        case ast.Call(func=ast.Name(id="Outcome"), args=[value, *_]):
             yield value
         case ast.Call(func=ast.Name(id="Rejection"), args=[_, _, value, *_]):
             yield value
@@ -200,6 +211,9 @@ def test_the_version_has_its_place_in_the_changelog() -> None:
         ('def f():\n    return "too_long", "the id is too long"', {"too_long"}),
         ('def f():\n    return "too_long", f"longer than {LIMIT}"', {"too_long"}),
         ('TABLE = (("is out of range", "out_of_range"), ("a b", "c"))', {"out_of_range"}),
+        ('_CODES = {400: "malformed"}', {"malformed"}),
+        ('NO_ORIGINAL = Outcome("original_not_found", "names no event")', {"original_not_found"}),
+        ('code = KNOWN.get(item["type"], "invalid_value")', {"invalid_value"}),
         ('Rejection(index, None, "expected_object", "not an object")', {"expected_object"}),
         ('code = "looks_like_milliseconds" if hint else "invalid_time"', {"looks_like_milliseconds", "invalid_time"}),
         ('def f():\n    return "left", "right"', set()),
