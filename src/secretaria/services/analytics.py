@@ -98,9 +98,11 @@ class AnalyticsReads:
         )
 
     async def overview(
-        self, caller: Caller, now: datetime, limit: int = OVERVIEW_COMPANIES_MAX, after: int = 0
+        self, caller: Caller, now: datetime, limit: int = OVERVIEW_COMPANIES_MAX, after: int = 0, search: str = ""
     ) -> Overview:
         """Return a page of companies with their today, by id; a member's page is its own company.
+
+        With search only companies whose name holds it, whatever the case and accents.
 
         Only one company's figures are a snapshot elsewhere; here the whole page is. limit is held to 1 to
         OVERVIEW_COMPANIES_MAX.
@@ -112,9 +114,15 @@ class AnalyticsReads:
                 page = [await _read_company(connection, caller.company_id)] if caller.company_id > after else []
                 return Overview(now, await _overview_rows(connection, page, now), None)
         async with operator_transaction(self._database, caller, snapshot=True) as connection:
-            page = await companies.read_page(connection, after=after, limit=limit + 1)
+            page = await companies.read_page(connection, after=after, limit=limit + 1, search=search)
             rows = await _overview_rows(connection, page[:limit], now)
         return Overview(now, rows, page[limit - 1].company_id if len(page) > limit else None)
+
+    async def has_usage(self, caller: Caller, company_id: int) -> bool:
+        """Tell whether anything was ever counted for the company. Raises NotFound, NotAllowed."""
+        caller.require_scope(Scope.ANALYTICS_READ)
+        async with company_transaction(self._database, caller, company_id) as connection:
+            return await usage_reads.has_usage(connection, company_id)
 
     async def versions(self, company_ids: Collection[int]) -> dict[int, int]:
         """Return the version of each company that exists; callers have been let through to them before."""

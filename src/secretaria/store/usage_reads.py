@@ -47,6 +47,15 @@ async def read_days(connection: Connection, company_id: int, *, start: date, end
     return [_usage(row) for row in await cursor.fetchall()]
 
 
+async def has_usage(connection: Connection, company_id: int) -> bool:
+    """Tell whether the company has any day with usage."""
+    cursor = await connection.execute(
+        "SELECT EXISTS (SELECT FROM usage_daily WHERE company_id = %s)", (company_id,)
+    )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
 async def read_day_each(connection: Connection, days: Mapping[int, date]) -> dict[int, list[DayUsage]]:
     """Return the usage of each company of {company_id: local day} on its own day, in one query."""
     cursor = await connection.execute(

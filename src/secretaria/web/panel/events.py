@@ -1,0 +1,221 @@
+"""The stream behind a page's figures (server-sent events): ready strings by element id, and a heartbeat.
+
+A stream answers to its session: it ends when that is revoked, when the reader no longer reads, when the server stops.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+import structlog
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from secretaria.bootstrap import Application
+from secretaria.core.access import Caller
+from secretaria.core.errors import NotAuthenticated, NotFound, Unavailable
+from secretaria.services.live import LiveHub, Stream
+from secretaria.web.auth import application_of, caller_of, token_of
+from secretaria.web.panel.figures import View, watermark
+from secretaria.web.panel.i18n import texts
+from secretaria.web.panel.live_view import CompaniesFeed, CompanyFeed, Feed, SharedReadings, Snapshot
+from secretaria.web.panel.render import locale_of
+
+HEARTBEAT_S: Final = 10.0
+DAYS_EVERY_S: Final = 15.0
+READ_AGAIN_S: Final = 1.0
+SEND_TIMEOUT_S: Final = 10.0
+SEARCH_CHARS_MAX: Final = 100
+
+_log = structlog.get_logger(__name__)
+router = APIRouter(include_in_schema=False)
+
+
+class _Shown:
+    """What this page shows already: only differences are sent."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._marks: dict[str, dict[str, str]] = {}
+
+    def differences(self, view: View) -> dict[str, Any]:
+        """Return what is new in the view, and remember it."""
+        changed_texts = {key: text for key, text in view.texts.items() if self._texts.get(key) != text}
+        changed_marks = {key: marks for key, marks in view.marks.items() if self._marks.get(key) != marks}
+        self._texts |= changed_texts
+        self._marks |= changed_marks
+        return {"texts": changed_texts, "marks": changed_marks, "late": view.late}
+
+
+class PageStream:
+    """One open page: waits for its companies to move, and writes what changed, not more often than the page needs."""
+
+    def __init__(self, application: Application, feed: Feed, token: str, locale: str) -> None:
+        self._application = application
+        self._feed = feed
+        self._token = token
+        self._texts = texts(locale)
+        self._shown = _Shown()
+        self._snapshot: Snapshot | None = None
+        self._values_due = self._days_due = True
+        self._next_values = self._next_days = 0.0
+
+    async def events(self, hub: LiveHub, stream: Stream) -> AsyncGenerator[bytes]:
+        """Yield the events until the stream closes or the session ends."""
+        loop = asyncio.get_running_loop()
+        next_beat = loop.time()
+        while not stream.closed:
+            due = [next_beat]
+            due += [self._next_values] if self._values_due else []
+            due += [self._next_days] if self._days_due else []
+            if await stream.changes(min(due) - loop.time()):
+                self._values_due = self._days_due = True
+            view = await self._read(hub, loop.time())
+            if view is not None:
+                yield self._event("valores", view, hub)
+            if loop.time() >= next_beat and not stream.closed:
+                if not await self._session_open():
+                    yield b"event: fim\ndata: {}\n\n"
+                    return
+                next_beat = loop.time() + HEARTBEAT_S
+                yield self._event("pulso", View(), hub)
+
+    async def _read(self, hub: LiveHub, now: float) -> View | None:
+        """Return what is due; a database that is away leaves it due, and the watermark old."""
+        self._notice_midnight()
+        view = View()
+        try:
+            if self._values_due and now >= self._next_values:
+                self._next_values = now + self._feed.values_every_s
+                self._snapshot = await self._feed.values()
+                self._values_due = not hub.is_current(self._snapshot.versions)
+                view.texts.update(self._snapshot.view.texts)
+                view.marks.update(self._snapshot.view.marks)
+            if self._days_due and now >= self._next_days:
+                self._next_days = now + DAYS_EVERY_S
+                days = await self._feed.days()
+                self._days_due = self._values_due
+                view.texts.update(days.texts)
+                view.marks.update(days.marks)
+        except Unavailable:
+            self._next_values = self._next_days = now + self._feed.values_every_s
+        return view if view.texts else None
+
+    def _notice_midnight(self) -> None:
+        snapshot = self._snapshot
+        if snapshot and snapshot.show.local(self._application.clock()).date() > snapshot.today:
+            self._values_due = self._days_due = True
+
+    def _event(self, name: str, view: View, hub: LiveHub) -> bytes:
+        now = self._application.clock()
+        if self._snapshot is not None:
+            complete_until = self._snapshot.as_of
+            if hub.checked_at is not None and not self._values_due:
+                complete_until = max(complete_until, hub.checked_at)
+            mark = watermark(complete_until, now, self._snapshot.show, self._texts)
+            view = View({**view.texts, **mark.texts}, view.marks, mark.late)
+        data = msgspec.json.encode(self._shown.differences(view))
+        return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+    async def _session_open(self) -> bool:
+        try:
+            await self._application.access.authenticate(self._token, self._application.clock())
+        except NotAuthenticated:
+            return False
+        except Unavailable:
+            return True  # The database is away: whoever was let in stays until it can be asked.
+        return True
+
+
+class EventStreamResponse(Response):
+    """Writes a page's events; a reader that takes nothing for SEND_TIMEOUT_S is let go."""
+
+    def __init__(self, hub: LiveHub, caller: Caller, feed: Feed, page_stream: PageStream) -> None:
+        self._hub = hub
+        self._caller = caller
+        self._feed = feed
+        self._page_stream = page_stream
+        super().__init__(
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve until either side ends it."""
+        del scope
+        with self._hub.open(self._caller, self._feed.company_ids) as stream:
+            gone = asyncio.create_task(_until_gone(receive, stream))
+            try:
+                await self._write(stream, send)
+            finally:
+                gone.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await gone
+
+    async def _write(self, stream: Stream, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        events = self._page_stream.events(self._hub, stream)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                try:
+                    async with asyncio.timeout(SEND_TIMEOUT_S):
+                        await send(_body(event, more=True))
+                except TimeoutError:
+                    _log.info("live_reader_too_slow", identity=self._caller.identity)
+                    return
+                except OSError:
+                    return
+        await send(_body(b"", more=False))
+
+
+def _body(content: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": content, "more_body": more}
+
+
+async def _until_gone(receive: Receive, stream: Stream) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.close()
+
+
+@router.get("/_/eventos")
+async def events(
+    request: Request,
+    escopo: Annotated[str, Query(max_length=20)] = "",
+    empresa: Annotated[int, Query(ge=0)] = 0,
+    apos: Annotated[int, Query(ge=0)] = 0,
+    q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
+) -> Response:
+    """Follow one company (escopo=empresa&empresa=7) or a page of the list (escopo=empresas&apos=0&q=)."""
+    application, caller = application_of(request), await caller_of(request)
+    token, _ = token_of(request.scope)
+    user = await application.access.user_of(caller)
+    locale = locale_of(request, user.locale if user else None)
+    shared: SharedReadings = request.app.state.live_readings
+    wanted = {"escopo": escopo, "empresa": empresa, "apos": apos, "q": q}
+    feed = await _feed_of(application, shared, caller, wanted, locale)
+    # Refusals are answered as such, before the stream begins.
+    with application.hub.open(caller, feed.company_ids):
+        pass
+    return EventStreamResponse(application.hub, caller, feed, PageStream(application, feed, token, locale))
+
+
+async def _feed_of(
+    application: Application, shared: SharedReadings, caller: Caller, wanted: Mapping[str, Any], locale: str
+) -> Feed:
+    if wanted["escopo"] == "empresas":
+        rows = CompaniesFeed(
+            application, shared, caller, after=wanted["apos"], search=wanted["q"], locale=locale
+        )
+        await rows.open()
+        return rows
+    if wanted["escopo"] != "empresa":
+        raise NotFound("there is nothing here")
+    caller.require_company(wanted["empresa"])
+    feed = CompanyFeed(application, shared, wanted["empresa"], locale=locale, operator=caller.is_operator)
+    await feed.values()  # a company that does not exist is a 404, not a stream of nothing
+    return feed

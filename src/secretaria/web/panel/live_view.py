@@ -1,0 +1,206 @@
+"""What open pages show, read once for all of them: many streams on one company cost one reading."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from secretaria.bootstrap import Application
+from secretaria.core.access import Caller, Scope
+from secretaria.services.analytics import HistoryPeriod
+from secretaria.services.figures import History, Overview, Summary
+from secretaria.web.panel import figures
+from secretaria.web.panel.figures import PeriodUsage, View
+from secretaria.web.panel.format import Format
+from secretaria.web.panel.i18n import texts
+
+READ_EVERY_S: Final = 1.0
+READINGS_KEPT_MAX: Final = 2_000
+COMPANIES_PAGE: Final = 50
+VALUES_EVERY_S: Final = 2.0
+ROWS_EVERY_S: Final = 5.0
+
+Reading = TypeVar("Reading")
+
+
+@dataclass(slots=True)
+class _Entry(Generic[Reading]):
+    task: asyncio.Task[Reading]
+    begun_at: float
+
+
+class SharedReadings:
+    """Readings under way or at most READ_EVERY_S old serve everyone who asks for the same."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Hashable, _Entry[Any]] = {}
+
+    async def get(self, key: Hashable, read: Callable[[], Awaitable[Reading]]) -> Reading:
+        """Return the shared reading of `key`, beginning one when there is none young enough."""
+        now = asyncio.get_running_loop().time()
+        entry = self._entries.get(key)
+        if entry is None or now - entry.begun_at >= READ_EVERY_S:
+            entry = _Entry(asyncio.ensure_future(_started(read)), now)
+            self._make_room()
+            self._entries[key] = entry
+        # A stream that ends must not take the reading from the others.
+        reading: Reading = await asyncio.shield(entry.task)
+        return reading
+
+    def _make_room(self) -> None:
+        if len(self._entries) >= READINGS_KEPT_MAX:
+            self._entries = {key: entry for key, entry in self._entries.items() if not entry.task.done()}
+
+
+async def _started(read: Callable[[], Awaitable[Reading]]) -> Reading:
+    return await read()
+
+
+def reader_of(company_id: int) -> Caller:
+    """Return who reads a company's figures for its streams: nobody's rights but reading that company's own."""
+    return Caller(company_id=company_id, identity="process", scopes=frozenset({Scope.ANALYTICS_READ}))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Strings of a page, the moment they are of, and the version of each company they were read at."""
+
+    view: View
+    as_of: datetime
+    versions: dict[int, int]
+    show: Format
+    today: date
+
+
+class Feed(Protocol):
+    """What a page's stream follows and sends."""
+
+    @property
+    def values_every_s(self) -> float:
+        """How often figures may change on the screen."""
+
+    @property
+    def company_ids(self) -> frozenset[int]:
+        """The companies whose versions the stream follows."""
+
+    async def values(self) -> Snapshot:
+        """Return the figures."""
+
+    async def days(self) -> View:
+        """Return what moves seldom (charts); empty when the page has none."""
+
+
+class CompanyFeed:
+    """The page of one company."""
+
+    values_every_s = VALUES_EVERY_S
+
+    def __init__(
+        self, application: Application, shared: SharedReadings, company_id: int, *, locale: str, operator: bool
+    ) -> None:
+        self._application = application
+        self._shared = shared
+        self._company_id = company_id
+        self._locale = locale
+        self._operator = operator
+        self.company_ids = frozenset({company_id})
+
+    async def values(self) -> Snapshot:
+        """Return the cards."""
+        summary = await self._shared.get(("summary", self._company_id), self._read_summary)
+        show = Format(self._locale, summary.company.timezone)
+        view = company_cards(summary, show, operator=self._operator)
+        return Snapshot(view, summary.as_of, {self._company_id: summary.version}, show, summary.daily.start.date())
+
+    async def days(self) -> View:
+        """Return the charts and their table."""
+        history = await self._shared.get(("days", self._company_id), self._read_history)
+        return company_days(history, Format(self._locale, history.company.timezone))
+
+    async def _read_summary(self) -> Summary:
+        analytics, now = self._application.analytics, self._application.clock()
+        return await analytics.summary(reader_of(self._company_id), self._company_id, now)
+
+    async def _read_history(self) -> History:
+        analytics, now = self._application.analytics, self._application.clock()
+        return await analytics.history(reader_of(self._company_id), self._company_id, HistoryPeriod.WEEK, now)
+
+
+class CompaniesFeed:
+    """The operator's list: the rows of one page of it, and no others."""
+
+    values_every_s = ROWS_EVERY_S
+
+    def __init__(
+        self, application: Application, shared: SharedReadings, caller: Caller, *, after: int, search: str, locale: str
+    ) -> None:
+        self._application = application
+        self._shared = shared
+        self._caller = caller
+        self._after = after
+        self._search = search
+        self._show = Format(locale)
+        self.company_ids: frozenset[int] = frozenset()
+
+    async def open(self) -> None:
+        """Find out which companies are on this page; raises NotAllowed for everyone but the operator."""
+        self._caller.require_operator()
+        overview = await self._read()
+        self.company_ids = frozenset(row.company.id for row in overview.companies)
+
+    async def values(self) -> Snapshot:
+        """Return the rows."""
+        overview = await self._shared.get(("overview", self._after, self._search), self._read)
+        versions = {row.company.id: row.version for row in overview.companies}
+        today = self._show.local(overview.as_of).date()
+        return Snapshot(companies_rows(overview, self._show), overview.as_of, versions, self._show, today)
+
+    async def days(self) -> View:
+        """Return nothing: a list has no charts."""
+        return View()
+
+    async def _read(self) -> Overview:
+        now = self._application.clock()
+        return await self._application.analytics.overview(
+            self._caller, now, limit=COMPANIES_PAGE, after=self._after, search=self._search
+        )
+
+
+def company_cards(summary: Summary, show: Format, *, operator: bool) -> View:
+    """Return the cards of a company's page with the sentences around them."""
+    sentences = texts(show.locale)
+    periods = {
+        "hoje": PeriodUsage.of_block(summary.daily),
+        "semana": PeriodUsage.of_block(summary.weekly),
+        "mes": PeriodUsage.of_block(summary.current),
+    }
+    view = figures.cards(periods, show, sentences)
+    view.texts["sem-preco-frase"] = figures.not_priced_sentence(
+        periods["mes"], show, sentences, may_set_prices=operator
+    )
+    view.texts["primeiro-evento-estado"] = (
+        sentences.gettext("✓ Primeiro evento recebido.")
+        if has_usage(summary)
+        else sentences.gettext("Ainda não recebemos eventos desta empresa.")
+    )
+    return view
+
+
+def has_usage(summary: Summary) -> bool:
+    """Tell whether anything was used this month or this week."""
+    return any(block.messages.total or block.tokens.total for block in (summary.current, summary.weekly))
+
+
+def company_days(history: History, show: Format) -> View:
+    """Return the charts of a company's page and the table behind them."""
+    points = [PeriodUsage.of_point(point, history.currency) for point in history.points]
+    return figures.days(points, show, texts(show.locale))
+
+
+def companies_rows(overview: Overview, show: Format) -> View:
+    """Return the rows of the companies' list."""
+    view = View()
+    for row in overview.companies:
+        view.texts.update(figures.row(row.company.id, PeriodUsage.of_block(row.today), show, texts(show.locale)))
+    return view

@@ -1,0 +1,154 @@
+"""The panel's pages: the start, the operator's list of companies, one company."""
+
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from secretaria.core.access import Caller
+from secretaria.core.errors import NotAuthenticated, NotFound
+from secretaria.services.analytics import HistoryPeriod
+from secretaria.services.figures import CompanyFigures
+from secretaria.services.scope import COMPANY_ID_MAX
+from secretaria.store.users import User
+from secretaria.web.auth import application_of, caller_of
+from secretaria.web.panel import events, session
+from secretaria.web.panel.figures import COST_CHART, DAYS_SHOWN, MESSAGES_CHART, watermark
+from secretaria.web.panel.format import HOME_TIMEZONE, Format
+from secretaria.web.panel.i18n import texts
+from secretaria.web.panel.live_view import (
+    COMPANIES_PAGE,
+    companies_rows,
+    company_cards,
+    company_days,
+    has_usage,
+)
+from secretaria.web.panel.problems import PanelRoute
+from secretaria.web.panel.render import STATIC_PATH, Visitor, asset_response, locale_of, page
+
+SEARCH_CHARS_MAX: Final = events.SEARCH_CHARS_MAX
+
+CompanyId = Annotated[int, Path(ge=1, le=COMPANY_ID_MAX)]
+
+router = APIRouter(include_in_schema=False)
+_pages = APIRouter(route_class=PanelRoute, include_in_schema=False)
+
+
+async def _person(request: Request) -> tuple[Caller, User]:
+    """Return who is logged in; an API key opens no pages."""
+    caller = await caller_of(request)
+    user = await application_of(request).access.user_of(caller)
+    if user is None:
+        raise NotAuthenticated("the panel needs a person's session")
+    return caller, user
+
+
+@_pages.get("/")
+async def start(request: Request) -> Response:
+    """Lead operators to their companies and members to their only one."""
+    caller, _ = await _person(request)
+    return RedirectResponse("/empresas" if caller.is_operator else f"/empresas/{caller.company_id}", 303)
+
+
+@_pages.get("/empresas")
+async def companies(
+    request: Request,
+    q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
+    apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
+) -> Response:
+    """List companies with their today, COMPANIES_PAGE a page, by id; a member goes to its own."""
+    caller, user = await _person(request)
+    if not caller.is_operator:
+        return RedirectResponse(f"/empresas/{caller.company_id}", 303)
+    application, locale, search = application_of(request), locale_of(request, user.locale), q.strip()
+    now = application.clock()
+    overview = await application.analytics.overview(caller, now, limit=COMPANIES_PAGE, after=apos, search=search)
+    show = Format(locale)
+    view = companies_rows(overview, show)
+    view.texts.update(watermark(now, now, show, texts(locale)).texts)
+    values = {
+        "rows": [row.company for row in overview.companies],
+        "texts": view.texts,
+        "search": search,
+        "search_max": SEARCH_CHARS_MAX,
+        "scope": urlencode({"escopo": "empresas", "apos": apos, "q": search}),
+        "first_url": _list_url(search, 0) if apos else "",
+        "next_url": _list_url(search, overview.next_after) if overview.next_after else "",
+    }
+    return page(request, "companies.html", values, locale=locale, visitor=_visitor(caller, user))
+
+
+def _list_url(search: str, after: int) -> str:
+    query = urlencode({key: value for key, value in (("q", search), ("apos", after)) if value})
+    return f"/empresas?{query}" if query else "/empresas"
+
+
+@_pages.get("/empresas/{company_id}")
+async def company(request: Request, company_id: CompanyId) -> Response:
+    """Show one company; another's answers as one that does not exist."""
+    caller, user = await _person(request)
+    application, locale = application_of(request), locale_of(request, user.locale)
+    now = application.clock()
+    summary = await application.analytics.summary(caller, company_id, now)
+    history = await application.analytics.history(caller, company_id, HistoryPeriod.WEEK, now)
+    show = Format(locale, summary.company.timezone)
+    cards = company_cards(summary, show, operator=caller.is_operator)
+    days = company_days(history, show)
+    mark = watermark(now, now, show, texts(locale))
+    never_used = not has_usage(summary) and not await application.analytics.has_usage(caller, company_id)
+    values = {
+        "company": summary.company,
+        "zone": _zone(summary.company, show, request),
+        "texts": cards.texts | days.texts | mark.texts,
+        "marks": cards.marks | days.marks,
+        "charts": {"custo": COST_CHART, "mensagens": MESSAGES_CHART},
+        "days": [f"d{number}" for number in range(DAYS_SHOWN)],
+        "scope": urlencode({"escopo": "empresa", "empresa": company_id}),
+        "never_used": never_used,
+        "curl": _curl(application.settings.public_url, company_id),
+    }
+    return page(request, "company.html", values, locale=locale, visitor=_visitor(caller, user))
+
+
+def _visitor(caller: Caller, user: User) -> Visitor:
+    return Visitor(email=user.email, is_operator=caller.is_operator)
+
+
+def _zone(figures: CompanyFigures, show: Format, request: Request) -> str:
+    """Return the zone's name where it is not Brasília's: whoever reads a day must know whose day it is."""
+    if figures.timezone == HOME_TIMEZONE:
+        return ""
+    offset = show.offset(application_of(request).clock())
+    return texts(show.locale).gettext("Horário de %(zona)s (%(distancia)s)") % {
+        "zona": figures.timezone,
+        "distancia": offset,
+    }
+
+
+def _curl(public_url: str, company_id: int) -> str:
+    """Return a command that sends a first event once the key stands in it."""
+    data = '"data":{"direction":"outbound","messages":1,"tokens_input":120,"tokens_output":80,"response_ms":850}'
+    return (
+        f"export SECRETARIA_KEY=$(secretaria api-key create --company {company_id})\n\n"
+        f"curl {public_url}/api/usage \\\n"
+        '  -H "Authorization: Bearer $SECRETARIA_KEY" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        '  -d \'{"specversion":"1.0","id":"teste-1","source":"meu-bot","type":"usage.recorded",\n'
+        f"       {data}}}'"
+    )
+
+
+@_pages.get(STATIC_PATH + "/{name}")
+async def static_file(name: str) -> Response:
+    """Serve a file under the name that holds its hash."""
+    response = asset_response(name)
+    if response is None:
+        raise NotFound("there is nothing here")
+    return response
+
+
+router.include_router(_pages)
+router.include_router(session.router)
+router.include_router(session.probes)
+router.include_router(events.router)
