@@ -7,6 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import procrastinate.schema
 import psycopg
@@ -59,6 +60,7 @@ def migrate(owner_url: str, *, serving_user: str | None = None, folder: Path = F
         except psycopg.errors.LockNotAvailable as error:
             raise ConfigurationError("another migration is running; try again when it has ended") from error
         applied = _apply_missing(connection, migrations)
+        connection.execute("GRANT SELECT ON schema_migrations TO secretaria_operator")  # /readyz asks
         _install_job_tables(connection)
         _grant_membership(connection, serving_user)
     return applied
@@ -67,6 +69,15 @@ def migrate(owner_url: str, *, serving_user: str | None = None, folder: Path = F
 def pending(connection: psycopg.Connection, folder: Path = FOLDER) -> list[str]:
     """Return the names of migrations not applied yet, after checking the history."""
     history = _read_history(connection)
+    migrations = read_folder(folder)
+    _check_history(migrations, history)
+    return [migration.name for migration in migrations if migration.name not in history]
+
+
+async def read_missing(connection: psycopg.AsyncConnection[Any], folder: Path = FOLDER) -> list[str]:
+    """As pending, for the operator role of a running process."""
+    cursor = await connection.execute("SELECT name, checksum FROM schema_migrations")
+    history = dict(await cursor.fetchall())
     migrations = read_folder(folder)
     _check_history(migrations, history)
     return [migration.name for migration in migrations if migration.name not in history]
