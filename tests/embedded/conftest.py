@@ -1,11 +1,14 @@
 """Data folders that the servers' own user can reach, and that are gone afterwards."""
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from secretaria.embedded.servers import EmbeddedServers
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,24 @@ def make_data_dir() -> Iterator[Callable[[], Path]]:
     yield make
     for folder in made:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def make_booted_data_dir(make_data_dir: Callable[[], Path]) -> Callable[[], Path]:
+    """Data folders in which both servers have run before: a copy takes a tenth of an initdb."""
+    template = make_data_dir()
+    with EmbeddedServers(template, shared_buffers_mb=32, durable_initdb=False) as servers:
+        servers.start()
+        state = servers.folder.load_state()
+    state.port = None
+    servers.folder.save_state(state)
+
+    def make() -> Path:
+        copy = make_data_dir()
+        subprocess.run(["cp", "--archive", "--reflink=auto", template, copy], check=True)
+        return copy
+
+    return make
 
 
 @pytest.fixture

@@ -167,6 +167,17 @@ def test_it_keeps_data_passwords_and_port_when_started_again(data_dir: Path) -> 
             assert client.get("kept") == b"42"
 
 
+def test_it_finds_its_data_when_the_folder_was_moved(data_dir: Path) -> None:
+    with small(data_dir, valkey=False) as servers, psycopg.connect(servers.start().owner_url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    moved = data_dir.rename(data_dir.with_name("moved"))
+    with small(moved, valkey=False) as servers:
+        assert value(servers.start().owner_url, "SELECT answer FROM kept") == 42
+    shutil.move(moved / "postgres", moved / "lost")
+    with pytest.raises(ConfigurationError, match=r"is gone: bring it back, or remove .*embedded\.json"):
+        small(moved, valkey=False).start()
+
+
 def test_it_takes_another_port_when_its_own_is_taken(data_dir: Path) -> None:
     with small(data_dir, valkey=False) as servers:
         port = urlsplit(servers.start().database_url).port

@@ -31,8 +31,8 @@ _STATE_FILE = "embedded.json"
 class State(msgspec.Struct):
     """What must be known again at the next start. Passwords: the file is 0600."""
 
-    home: str
-    passwords: dict[str, str]
+    home: str | None = None  # None: the data folder itself, also after it was moved
+    passwords: dict[str, str] = {}
     port: int | None = None
     provisioned: bool = False
 
@@ -43,6 +43,11 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._lock: int | None = None
+
+    @property
+    def state_path(self) -> Path:
+        """The file with the passwords of what lies in this folder."""
+        return self.path / _STATE_FILE
 
     def create(self) -> None:
         """Make the folder. Made by root, others may pass through (not look in): the service user must."""
@@ -122,27 +127,32 @@ class DataFolder:
 
     def load_state(self) -> State:
         """The state of an earlier start, or a new one."""
-        path = self.path / _STATE_FILE
         try:
-            return msgspec.json.decode(path.read_bytes(), type=State)
+            return msgspec.json.decode(self.state_path.read_bytes(), type=State)
         except FileNotFoundError:
-            state = State(home=str(self._choose_home()), passwords={})
+            state = State(home=self._choose_home())
             self.save_state(state)
             return state
         except (OSError, msgspec.DecodeError) as error:
-            raise ConfigurationError(f"{path}, with the servers' passwords, cannot be read: {error}") from error
+            raise ConfigurationError(
+                f"{self.state_path}, with the servers' passwords, cannot be read: {error}"
+            ) from error
 
     def save_state(self, state: State) -> None:
         """Keep it, whole and synced: passwords lost after initdb would lock everyone out of the data."""
-        write_private(self.path / _STATE_FILE, msgspec.json.format(msgspec.json.encode(state)))
+        write_private(self.state_path, msgspec.json.format(msgspec.json.encode(state)))
 
-    def _choose_home(self) -> Path:
+    def home(self, state: State) -> Path:
+        """The folder that holds the servers' own folders."""
+        return self.path if state.home is None else Path(state.home)
+
+    def _choose_home(self) -> str | None:
         # Chosen once and kept: a parent that is opened or closed later must not bring up an empty database.
         if service_account(self.path / "postgres").can_enter(self.path):
-            return self.path
+            return None
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
         name = re.sub(r"[^A-Za-z0-9]+", "-", str(self.path)).strip("-")[-40:]
-        return SERVICE_HOME / f"{name}-{digest}"
+        return str(SERVICE_HOME / f"{name}-{digest}")
 
     def log(self, name: str) -> Path:
         """The log file of a server, made small again if it grew."""

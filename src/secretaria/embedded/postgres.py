@@ -65,7 +65,7 @@ class PostgresServer:
     ) -> None:
         self._folder, self._state, self._account = folder, state, account
         self._binaries, self._sockets = binaries, sockets
-        self._home = Path(state.home)
+        self._home = folder.home(state)
         self.data = self._home / "postgres"
         self.log = folder.log("postgres")
         self.process: subprocess.Popen[bytes] | None = None
@@ -81,12 +81,15 @@ class PostgresServer:
         """Make the data if there is none, check its version, write the configuration. Needs the folder's lock."""
         if (self.data / "PG_VERSION").exists():
             self._check_version()
+        elif self._state.provisioned:
+            raise ConfigurationError(
+                f"the database that was in {self.data} is gone: bring it back, or remove "
+                f"{self._folder.state_path} to begin an empty one"
+            )
         else:
             self._make_data(durable=durable_initdb)
         if ADMIN_ROLE not in self._state.passwords:
-            raise ConfigurationError(
-                f"the passwords of {self.data} are lost ({self._folder.path}/embedded.json): restore that file"
-            )
+            raise ConfigurationError(f"the passwords of {self.data} are lost: bring {self._folder.state_path} back")
         self._forget_dead_postmaster()
         self._state.port = free_port(self._state.port)
         self._folder.save_state(self._state)
@@ -177,7 +180,7 @@ class PostgresServer:
             f"the data in {self.data} was made by PostgreSQL {major}, but the programs in "
             f"{self._binaries.folder} are PostgreSQL {self._binaries.version}. Nothing was changed. To go on with "
             f"the old version: {old}. To move to the new one: start the old one so, dump with its pg_dump, stop, "
-            f"move {self.data} away, start without PG_BIN, restore with pg_restore."
+            f"move {self.data} and {self._folder.state_path} away, start without PG_BIN, restore with pg_restore."
         )
 
     def _make_data(self, *, durable: bool) -> None:

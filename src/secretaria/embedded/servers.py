@@ -70,7 +70,7 @@ class EmbeddedServers:
         if not any(self._wanted):
             return Endpoints("", "", "")
         state = self.folder.load_state()
-        home = Path(state.home)
+        home = self.folder.home(state)
         account = service_account(home / ("postgres" if self._wanted[0] else "valkey"))
         prepare_home(home, account)
         sockets = socket_folder(home, account)

@@ -44,14 +44,18 @@ class StopSignals:
         with self._woken, waker, contextlib.ExitStack() as undo:
             self._woken.setblocking(False)
             waker.setblocking(False)
-            wakeup = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-            undo.callback(signal.set_wakeup_fd, wakeup)
+            self._waker_fd = waker.fileno()
+            undo.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(-1))
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
                     undo.callback(signal.signal, number, signal.signal(number, self._on_stop))
             # Without a handler of ours the end of a child would not wake us.
             undo.callback(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, lambda *_: None))
             yield
+
+    def wake_sleeper(self) -> None:
+        """From now on signals cut `sleep` short; not earlier, as an event loop may have used the same hook."""
+        signal.set_wakeup_fd(self._waker_fd, warn_on_full_buffer=False)
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
@@ -147,6 +151,7 @@ class Supervisor:
     def run(self, on_ready: Callable[[], None]) -> int:
         """Keep everything alive until a signal (0) or until a child cannot run as configured (1)."""
         told = False
+        self._signals.wake_sleeper()
         while self._signals.count == 0:
             now = time.monotonic()
             for kept in self._kept():

@@ -35,7 +35,7 @@ class ValkeyServer:
 
     def __init__(self, folder: DataFolder, state: State, account: Account, program: Path, sockets: Path) -> None:
         self._folder, self._state, self._account, self._program = folder, state, account, program
-        self.data = Path(state.home) / "valkey"
+        self.data = folder.home(state) / "valkey"
         self.socket = sockets / "valkey.sock"
         self.log = folder.log("valkey")
         self.process: subprocess.Popen[bytes] | None = None
