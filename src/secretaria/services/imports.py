@@ -66,6 +66,8 @@ def open_usage_file(
 
     Raises InvalidInput when it cannot be read, is empty, or its first line does not say what its columns are.
     """
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"{path} is not a file", code="unreadable_file")
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)

@@ -1,9 +1,10 @@
-"""What the database's own catalogue says about the walls and the room for events; read by the owner for `doctor`."""
+"""What the database's own catalogue says about the walls and the room for events, for `doctor`."""
 
 from datetime import date, datetime
 
 import psycopg
 
+from secretaria.store.database import Connection
 from secretaria.store.migrations import ROLES
 
 
@@ -63,13 +64,11 @@ def missing_months(connection: psycopg.Connection, months: list[date]) -> list[d
     return [month for month in months if f"usage_events_{month:%Y_%m}" not in present]
 
 
-def unpriced_companies(connection: psycopg.Connection) -> list[tuple[int, str]]:
-    """Return (company_id, name) of the companies that lack a price for messages or for tokens."""
-    return [
-        (company_id, name)
-        for company_id, name in connection.execute(
-            "SELECT c.company_id, c.name FROM companies c "
-            "WHERE (SELECT count(DISTINCT p.metric) FROM prices p WHERE p.company_id IN (0, c.company_id)) < 2 "
-            "ORDER BY c.company_id"
-        ).fetchall()
-    ]
+async def unpriced_companies(connection: Connection) -> list[tuple[int, str]]:
+    """Return (company_id, name) of the companies that lack a flat price for messages or for tokens, by id."""
+    cursor = await connection.execute(
+        "SELECT c.company_id, c.name FROM companies c WHERE (SELECT count(DISTINCT p.metric) FROM prices p "
+        "WHERE p.company_id = c.company_id AND p.channel IS DISTINCT FROM 'whatsapp' AND p.category IS NULL) < 2 "
+        "ORDER BY c.company_id"
+    )
+    return [(company_id, name) for company_id, name in await cursor.fetchall()]

@@ -1,0 +1,125 @@
+"""Opens what a command works with: a running copy's servers, those of the settings, or our own while it lasts."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from secretaria.bootstrap import Application
+    from secretaria.embedded.servers import Endpoints
+    from secretaria.settings import Settings
+
+T = TypeVar("T")
+
+
+def run(step: "Callable[[Application], Awaitable[T]]") -> T:
+    """Run an async step with everything open, and return what it returns."""
+    from secretaria.settings import Settings
+
+    quiet_logs()
+    settings = Settings.load()
+    with opened_database(settings) as found:
+        return run_on(settings, found, step)
+
+
+def run_on(settings: "Settings", found: "Endpoints", step: "Callable[[Application], Awaitable[T]]") -> T:
+    """Run an async step on servers that are up and migrated."""
+    from secretaria.bootstrap import application
+
+    async def inside() -> T:
+        async with application(settings, found) as built:
+            return await step(built)
+
+    return asyncio.run(inside())
+
+
+@contextmanager
+def opened_database(settings: "Settings", *, migrated: bool = True) -> "Iterator[Endpoints]":
+    """Servers that are up and, unless said otherwise, migrated.
+
+    Our own are migrated here; those of DATABASE_URL only by `secretaria migrate` (ConfigurationError).
+    """
+    from secretaria.core.errors import ConfigurationError
+    from secretaria.embedded.runtime import endpoints
+
+    with endpoints(settings) as found:
+        missing = pending_migrations(found) if migrated else []
+        if missing and settings.database_url:
+            raise ConfigurationError(f"the database lacks {len(missing)} migrations: run `secretaria migrate`")
+        if missing:
+            migrate_database(found, utc_now())
+        yield found
+
+
+def pending_migrations(found: "Endpoints") -> list[str]:
+    """Return the migrations a database lacks; raises Unavailable when it cannot be reached."""
+    import psycopg
+
+    from secretaria.core.errors import Unavailable
+    from secretaria.store import migrations
+    from secretaria.store.database import CONNECT_TIMEOUT_S
+
+    try:
+        with psycopg.connect(found.owner_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            if connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,):
+                return [migration.name for migration in migrations.read_folder()]
+            return migrations.pending(connection)
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"cannot reach the database: {str(error).splitlines()[0]}") from error
+
+
+def migrate_database(found: "Endpoints", instant: datetime) -> list[str]:
+    """Apply what is missing, let the serving user act as its roles, make the months around now; return the names."""
+    import psycopg
+
+    from secretaria.core.errors import Unavailable
+    from secretaria.store import migrations, partitions
+
+    try:
+        with psycopg.connect(found.database_url) as connection:
+            user = connection.info.user
+        applied = migrations.migrate(found.owner_url, serving_user=user)
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"cannot reach the database: {str(error).splitlines()[0]}") from error
+    partitions.ensure_around(found.owner_url, instant.date())
+    return applied
+
+
+def utc_now() -> datetime:
+    """Return the moment: a command's clock."""
+    return datetime.now(UTC)
+
+
+def quiet_logs() -> None:
+    """Send warnings to stderr, in one line each, and nothing less: stdout belongs to the values."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+def command_line(words: str) -> str:
+    """Return a command of ours as it can be pasted into this shell, with the setting that leads to this copy."""
+    folder = os.environ.get("SECRETARIA_DATA_DIR", "")
+    setting = f"SECRETARIA_DATA_DIR={shlex.quote(folder)} " if folder else ""
+    return f"{setting}{_program()} {words}"
+
+
+def _program() -> str:
+    installed, called = shutil.which("secretaria"), Path(sys.argv[0])
+    if installed is not None or not called.exists() or called.name != "secretaria":
+        return "secretaria"
+    return os.path.relpath(called)

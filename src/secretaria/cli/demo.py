@@ -1,0 +1,185 @@
+"""`secretaria demo`: stop, start and remove the made-up companies that `up --demo` makes."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secretaria.cli.context import command_line, run
+from secretaria.cli.output import print_note, printable
+from secretaria.core.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from secretaria.bootstrap import Application
+    from secretaria.cli.demo_state import DemoState
+    from secretaria.services.demo import DemoService
+    from secretaria.store.companies import Company
+
+KEEP_EVERY_S = 30
+app = typer.Typer(no_args_is_help=True, help="The demo's live traffic, and the demo's end.")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the demo's live traffic. Figures stay; it stays stopped over restarts.
+
+    Example: secretaria demo stop
+    """
+    _set_stopped(True)
+    print_note(f"The demo's live traffic stops. Again: {command_line('demo start')}")
+
+
+@app.command()
+def start() -> None:
+    """Let the demo's live traffic run again, while `secretaria up --demo` runs.
+
+    Example: secretaria demo start
+    """
+    _set_stopped(False)
+    print_note("The demo's live traffic runs while `secretaria up --demo` does.")
+
+
+@app.command()
+def remove(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Delete the demo companies with everything of theirs, and disable the demo's login. Nothing else is touched.
+
+    Example: secretaria demo remove --yes
+    """
+    from secretaria.cli.demo_state import read_state, remove_state
+    from secretaria.settings import Settings
+
+    settings = Settings.load()
+    state = read_state(settings.secretaria_data_dir)
+
+    async def look(application: "Application") -> "list[Company]":
+        return [company for _, company in await demo_service(application).read_companies()]
+
+    async def step(application: "Application") -> "list[Company]":
+        return await demo_service(application).remove(state.access if state else None)
+
+    if not yes:
+        _confirm(run(look))
+    removed = run(step)
+    remove_state(settings.secretaria_data_dir)
+    if not removed:
+        print_note("There is no demo company.")
+    for company in removed:
+        print_note(f"Removed {printable(company.name)}.")
+    if state is not None:
+        print_note(
+            f"The login {state.access.email} is disabled. Make your own: "
+            f"{command_line('user create you@example.com --role operator')}"
+        )
+
+
+@app.command("run", hidden=True)
+def run_traffic() -> None:
+    """Send the demo's live traffic until SIGTERM; `up --demo` starts this."""
+    import asyncio
+    import signal
+
+    async def step(application: "Application") -> None:
+        task = asyncio.ensure_future(_traffic(application))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
+
+    run(step)
+
+
+async def _traffic(application: "Application") -> None:
+    """Send until cancelled. What is kept is read each time: `demo stop` is another process."""
+    import asyncio
+
+    import msgspec
+
+    from secretaria.cli.demo_state import read_state, write_state
+
+    folder = application.settings.secretaria_data_dir
+
+    def is_stopped() -> bool:
+        state = read_state(folder)
+        return state is None or state.stopped
+
+    def keep(instant: "datetime") -> None:
+        state = read_state(folder)
+        if state is None or (state.filled_until and (instant - state.filled_until).total_seconds() < KEEP_EVERY_S):
+            return
+        write_state(folder, msgspec.structs.replace(state, filled_until=instant))
+
+    await demo_service(application).send_live(is_stopped, keep)
+    # No demo company is left. Ending would only make the supervisor start this again.
+    await asyncio.Event().wait()
+
+
+async def prepare_demo(application: "Application") -> "DemoState":
+    """Make what is missing of the demo, its history included, with a progress bar on stderr."""
+    import msgspec
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from secretaria.cli.demo_state import DemoState, read_state, write_state
+
+    folder, service = application.settings.secretaria_data_dir, demo_service(application)
+    state = read_state(folder)
+    access = await service.prepare(state.access if state else None)
+    if state is None or state.access.company_id != access.company_id:
+        state = DemoState(access)
+    state = msgspec.structs.replace(state, access=access)
+    write_state(folder, state)
+    if state.stopped and state.filled_until is not None:
+        return state
+    until, first = application.clock(), state.filled_until is None
+    columns = (TextColumn("Making 60 days of demo usage"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not first) as bar:
+        task = bar.add_task("")
+        accepted = await service.fill(
+            state.filled_until, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if first:
+        print_note(f"Made a demo: five companies, {accepted} events over 60 days.")
+    state = msgspec.structs.replace(state, filled_until=until)
+    write_state(folder, state)
+    return state
+
+
+def demo_service(application: "Application") -> "DemoService":
+    """Build the demo's service from the application's parts."""
+    from secretaria.services.demo import DemoService
+    from secretaria.store.partitions import ensure_months
+
+    return DemoService(
+        application.database,
+        access=application.access,
+        companies=application.companies,
+        ingest=application.ingest,
+        ensure_month=lambda month: bool(ensure_months(application.endpoints.owner_url, month, month)),
+        clock=application.clock,
+    )
+
+
+def _set_stopped(stopped: bool) -> None:
+    import msgspec
+
+    from secretaria.cli.demo_state import read_state, write_state
+    from secretaria.settings import Settings
+
+    folder = Settings.load().secretaria_data_dir
+    state = read_state(folder)
+    if state is None:
+        raise NotFound(f"there is no demo in {folder}; `secretaria up --demo` makes one")
+    write_state(folder, msgspec.structs.replace(state, stopped=stopped))
+
+
+def _confirm(companies: "list[Company]") -> None:
+    names = ", ".join(printable(company.name) for company in companies)
+    if not companies:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InvalidInput(f"this deletes {names}: add --yes", code="not_confirmed")
+    if not typer.confirm(f"Delete {names} and everything of theirs?", err=True):
+        raise typer.Exit(1)
