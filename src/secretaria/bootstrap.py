@@ -11,6 +11,7 @@ from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.companies import CompanyService
 from secretaria.services.ingest import IngestService
 from secretaria.services.live import LiveHub
+from secretaria.services.recording import RecordingService
 from secretaria.services.reports import ReportService
 from secretaria.settings import Settings
 from secretaria.store.database import Database, check_server, transaction
@@ -33,6 +34,7 @@ class Application:
     ingest: IngestService
     access: AccessService
     companies: CompanyService
+    recording: RecordingService
     analytics: AnalyticsReads
     reports: ReportService
     hub: LiveHub
@@ -65,6 +67,7 @@ async def application(
             ingest=ingest,
             access=AccessService(database, clock=clock),
             companies=CompanyService(database, settings),
+            recording=RecordingService(database, ingest),
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
             hub=hub,

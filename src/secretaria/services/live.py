@@ -26,6 +26,7 @@ COMPANIES_PER_STREAM_MAX: Final = 50
 SUBSCRIBE_WAIT_FIRST_S: Final = 1.0
 SUBSCRIBE_WAIT_MAX_S: Final = 30.0
 STREAM_RETRY_AFTER_S: Final = 5
+CANCEL_AGAIN_AFTER_S: Final = 0.5
 
 _log = structlog.get_logger(__name__)
 
@@ -104,9 +105,12 @@ class LiveHub:
     async def stop(self) -> None:
         """End the streams and stop watching."""
         self.end_streams()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:
+            # Asked again until it ends: the Valkey client can swallow a cancellation that meets its own timeout.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_AFTER_S)
         self._tasks = []
 
     @contextmanager

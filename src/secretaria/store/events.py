@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import psycopg
 
-from secretaria.core.price import Dimensions
+from secretaria.core.event import Direction
+from secretaria.core.price import Channel, Dimensions
+from secretaria.core.rating import UsageLine
 from secretaria.core.usage import Delta, DeltaKey, PreparedEvent
 from secretaria.store.database import Connection
 
@@ -365,3 +367,22 @@ def array(values: Iterable[object]) -> str:
     One text parameter costs a tenth of a list, which psycopg adapts item by item in Python.
     """
     return "{" + ",".join(map(str, values)) + "}"
+
+
+async def read_added(connection: Connection, company_id: int, identity: str) -> UsageLine | None:
+    """Return what the event of this identity added to the sums, and where; None when there is none."""
+    cursor = await connection.execute(
+        "SELECT e.day, s.channel, s.direction, s.category, s.market, s.model, s.account_id, s.template_id, "
+        "s.cost_center, e.messages, e.tokens_input, e.tokens_output FROM event_identities AS i "
+        "JOIN usage_events AS e ON e.company_id = i.company_id AND e.occurred_at = i.occurred_at "
+        "AND e.identity = i.identity "
+        "JOIN usage_series AS s ON s.company_id = e.company_id AND s.series_id = e.series_id "
+        "WHERE i.company_id = %s AND i.identity = %s",
+        (company_id, identity),
+    )
+    found = await cursor.fetchone()
+    if found is None:
+        return None
+    day, channel, direction, *rest, messages, tokens_input, tokens_output = found
+    dimensions = Dimensions(Channel(channel), Direction(direction), *rest)
+    return UsageLine(day, dimensions, messages, tokens_input, tokens_output)

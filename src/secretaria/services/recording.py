@@ -1,0 +1,81 @@
+"""One event at a time, for programs that call us in process: counted by the ingest path, answered with its cost."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from secretaria.core.access import Caller
+from secretaria.core.event import UsageEvent, identity_of
+from secretaria.core.price import PriceBook
+from secretaria.core.rating import UsageLine, rate
+from secretaria.services.ingest import IngestService
+from secretaria.services.scope import company_transaction
+from secretaria.store import companies, prices
+from secretaria.store import events as store
+from secretaria.store.database import Connection, Database
+
+_ONE_DAY = timedelta(days=1)
+
+
+class RecordStatus(StrEnum):
+    """What became of the event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedUsage:
+    """The answer to record_usage().
+
+    cost is exact, in the company's currency: what this event added, 0 for a duplicate, None where it has no price
+    (not_priced is then true). code and message say why it was rejected. alerts holds those it raised.
+    """
+
+    status: RecordStatus
+    cost: Decimal | None
+    currency: str | None
+    not_priced: bool = False
+    code: str | None = None
+    message: str | None = None
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+
+
+class RecordingService:
+    """Records single events through the ingest path."""
+
+    def __init__(self, database: Database, ingest: IngestService) -> None:
+        self._database = database
+        self._ingest = ingest
+
+    async def record(self, caller: Caller, company_id: int, event: UsageEvent, now: datetime) -> RecordedUsage:
+        """Count the event and return what it cost. Raises NotAllowed, Unavailable (send it again)."""
+        result = await self._ingest.submit(caller, [(0, event)], now=now)
+        if result.rejected:
+            refusal = result.rejected[0]
+            return RecordedUsage(RecordStatus.REJECTED, None, None, code=refusal.code, message=refusal.message)
+        async with company_transaction(self._database, caller, company_id) as connection:
+            company = await companies.read(connection, company_id)
+            currency = None if company is None else company.currency
+            if result.duplicates or currency is None:
+                return RecordedUsage(RecordStatus.DUPLICATE, Decimal(0), currency)
+            line = await store.read_added(connection, company_id, identity_of(event.source, event.id))
+            if line is None:
+                return RecordedUsage(RecordStatus.ACCEPTED, Decimal(0), currency)
+            return await _priced(connection, company_id, currency, line)
+
+
+async def _priced(connection: Connection, company_id: int, currency: str, line: UsageLine) -> RecordedUsage:
+    book = await _book(connection, company_id, currency, line.day)
+    rating = rate([line], book)
+    unknown = rating.lower_bound
+    cost = None if unknown and not any(charge.amount is not None for charge in rating.charges) else rating.total
+    return RecordedUsage(RecordStatus.ACCEPTED, cost, currency, not_priced=unknown)
+
+
+async def _book(connection: Connection, company_id: int, currency: str, day: date) -> PriceBook:
+    books = await prices.read_books(connection, {company_id: currency}, start=day, end=day + _ONE_DAY)
+    return books[company_id]
