@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -183,13 +183,13 @@ def total(usage: Iterable[DayUsage], book: PriceBook, period: Period) -> Totals:
 
 def company_figures(company: Company, today: date) -> CompanyFigures:
     """Return whose figures these are, with the zone of the local day `today`."""
-    timezone = _zone_name(company.schedule, today, including=True)
-    return CompanyFigures(company.company_id, company.name, company.status, timezone, company.currency)
+    zone = _zone_name(company.schedule, today, including=True)
+    return CompanyFigures(company.company_id, company.name, company.status, zone, company.currency)
 
 
 def local_time(schedule: ZoneSchedule, instant: datetime) -> datetime:
     """Return the instant written in the zone of its local day."""
-    return instant.astimezone(ZoneInfo(_zone_name(schedule, local_day(schedule, instant), including=True)))
+    return _in_zone(instant, _zone_name(schedule, local_day(schedule, instant), including=True))
 
 
 def interval(schedule: ZoneSchedule, period: Period) -> Interval:
@@ -202,7 +202,15 @@ def interval(schedule: ZoneSchedule, period: Period) -> Interval:
 
 
 def _written(schedule: ZoneSchedule, instant: datetime, day: date) -> datetime:
-    return instant.astimezone(ZoneInfo(_zone_name(schedule, day, including=False)))
+    return _in_zone(instant, _zone_name(schedule, day, including=False))
+
+
+def _in_zone(instant: datetime, name: str) -> datetime:
+    """Return the instant with the offset its zone has then, fixed: Python compares and subtracts two times of one
+    ZoneInfo by what the clocks show, so a day of 23 hours would last 24.
+    """
+    local = instant.astimezone(ZoneInfo(name))
+    return local.replace(tzinfo=timezone(local.utcoffset() or timedelta(0)), fold=0)
 
 
 def _zone_name(schedule: ZoneSchedule, day: date, *, including: bool) -> str:
