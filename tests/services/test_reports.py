@@ -332,6 +332,30 @@ async def _close_in_own_pool(application: Application, endpoints: Endpoints, mad
         await database.close()
 
 
+async def test_while_one_closer_is_at_a_company_others_pass_it_by_or_wait(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company_id = await new_company(application)
+    await application.reports.close_due(TUESDAY_MIDNIGHT)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+    insert = reports_module.reports.insert
+
+    async def insert_after_a_pause(*arguments: Any, **options: Any) -> None:
+        arrived.set()
+        await go_on.wait()
+        await insert(*arguments, **options)
+
+    monkeypatch.setattr(reports_module.reports, "insert", insert_after_a_pause)
+    first = asyncio.create_task(application.reports.close_due(NEXT_MONDAY))
+    await arrived.wait()
+    monkeypatch.setattr(reports_module.reports, "insert", insert)
+    assert await application.reports.close_due(NEXT_MONDAY) == ClosedReports(companies=1)
+    waiting = asyncio.create_task(application.reports.close(OPERATOR, company_id, NEXT_MONDAY))
+    go_on.set()
+    assert (await first).reports == 7
+    assert (await waiting).reports == 0
+
+
 async def test_a_closer_that_dies_half_way_leaves_nothing_half_done(
     application: Application, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
