@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, FastAPI, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from secretaria.core.access import Caller
@@ -13,12 +13,13 @@ from secretaria.services.figures import CompanyFigures
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.store.users import User
 from secretaria.web.auth import application_of, caller_of
-from secretaria.web.panel import events, session
+from secretaria.web.panel import events, problems, session
 from secretaria.web.panel.figures import COST_CHART, DAYS_SHOWN, MESSAGES_CHART, watermark
 from secretaria.web.panel.format import HOME_TIMEZONE, Format
 from secretaria.web.panel.i18n import texts
 from secretaria.web.panel.live_view import (
     COMPANIES_PAGE,
+    SharedReadings,
     companies_rows,
     company_cards,
     company_days,
@@ -31,7 +32,6 @@ SEARCH_CHARS_MAX: Final = events.SEARCH_CHARS_MAX
 
 CompanyId = Annotated[int, Path(ge=1, le=COMPANY_ID_MAX)]
 
-router = APIRouter(include_in_schema=False)
 _pages = APIRouter(route_class=PanelRoute, include_in_schema=False)
 
 
@@ -148,7 +148,9 @@ async def static_file(name: str) -> Response:
     return response
 
 
-router.include_router(_pages)
-router.include_router(session.router)
-router.include_router(session.probes)
-router.include_router(events.router)
+def install(app: FastAPI) -> None:
+    """Add the panel to the application: its pages, its streams, and its look for addresses that do not exist."""
+    app.state.live_readings = SharedReadings()
+    for part in (_pages, session.router, session.probes, events.router):
+        app.include_router(part)
+    problems.install(app)

@@ -1,10 +1,10 @@
 """Errors as panel pages: what happened, what was kept, what to do; the API answers the same ones as problem+json."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import quote
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
@@ -23,6 +23,7 @@ from secretaria.web.panel.render import locale_of, own_path, page
 
 LOGIN_PATH: Final = "/entrar"
 _REFERENCE_CHARS: Final = 8
+Handler: TypeAlias = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
 
 
 class PanelRoute(APIRoute):
@@ -48,6 +49,19 @@ class PanelRoute(APIRoute):
                 return problem_page(request, 500)
 
         return answer
+
+
+def install(app: FastAPI) -> None:
+    """Let people see a page where a program would get problem+json: addresses outside /api that do not exist."""
+    as_problem = cast(Handler, app.exception_handlers[HTTPException])
+
+    async def answer(request: Request, error: Exception) -> Response:
+        wants_page = "text/html" in request.headers.get("accept", "")
+        if wants_page and isinstance(error, HTTPException) and not request.url.path.startswith("/api/"):
+            return problem_page(request, error.status_code)
+        return await as_problem(request, error)
+
+    app.add_exception_handler(HTTPException, answer)
 
 
 def login_redirect(request: Request) -> Response:

@@ -90,7 +90,7 @@
   const open = () => {
     if (paused || ended || document.hidden) return;
     close();
-    source = new EventSource("/_/eventos?escopo=" + encodeURIComponent(words.scope));
+    source = new EventSource(`/_/eventos?${words.scope}`);
     source.addEventListener("valores", heard);
     source.addEventListener("pulso", heard);
     source.addEventListener("fim", expire);
