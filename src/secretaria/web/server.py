@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import socket
@@ -24,6 +25,7 @@ BACKLOG = 2_048
 KEEP_ALIVE_S = 75
 SHUTDOWN_GRACE_S = 5
 DESCRIPTORS_WANTED = 8_192
+COLLECT_AFTER_OBJECTS = 50_000
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +40,9 @@ def serve(settings: Settings, endpoints: Endpoints) -> None:
 async def _serve(settings: Settings, endpoints: Endpoints) -> None:
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         async with build_application(settings, endpoints) as application:
-            await Server(application).serve(sockets=[listener])
+            server = Server(application)
+            _spare_the_collector()
+            await server.serve(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
