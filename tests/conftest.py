@@ -14,7 +14,8 @@ import redis
 from psycopg import sql
 
 from secretaria.bootstrap import Application, application as build_application
-from secretaria.embedded.servers import Endpoints, servers_for_tests
+from secretaria.embedded.scratch import servers_for_tests
+from secretaria.embedded.servers import Endpoints
 from secretaria.settings import Settings
 from secretaria.store import migrations, partitions
 

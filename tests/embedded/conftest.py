@@ -2,13 +2,13 @@
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from secretaria.embedded.servers import EmbeddedServers
+from secretaria.embedded.scratch import make_scratch_folder, scratch_servers
+from secretaria.embedded.servers import EmbeddedServers, Endpoints
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +16,7 @@ def make_data_dir() -> Iterator[Callable[[], Path]]:
     made: list[Path] = []
 
     def make() -> Path:
-        # Not pytest's tmp_path: its parents are closed to others, and under root the servers are others.
-        folder = Path(tempfile.mkdtemp(prefix="secretaria-test-"))
-        folder.chmod(0o711)
+        folder = make_scratch_folder()
         made.append(folder)
         return folder / "var"
 
@@ -28,10 +26,17 @@ def make_data_dir() -> Iterator[Callable[[], Path]]:
 
 
 @pytest.fixture(scope="session")
+def running(make_data_dir: Callable[[], Path]) -> Iterator[tuple[EmbeddedServers, Endpoints]]:
+    """Servers that many tests look at and none kills."""
+    with scratch_servers(make_data_dir()) as servers:
+        yield servers, servers.start()
+
+
+@pytest.fixture(scope="session")
 def make_booted_data_dir(make_data_dir: Callable[[], Path]) -> Callable[[], Path]:
     """Data folders in which both servers have run before: a copy takes a tenth of an initdb."""
     template = make_data_dir()
-    with EmbeddedServers(template, shared_buffers_mb=32, durable_initdb=False) as servers:
+    with scratch_servers(template) as servers:
         servers.start()
         state = servers.folder.load_state()
     state.port = None

@@ -6,7 +6,9 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,20 +22,11 @@ from redis.retry import Retry
 from secretaria.core.errors import ConfigurationError
 from secretaria.embedded import binaries, folder
 from secretaria.embedded.account import Account
+from secretaria.embedded.scratch import make_scratch_folder, scratch_servers
 from secretaria.embedded.servers import EmbeddedServers, Endpoints
 
 NOBODY = 65534
 AS_ROOT = os.geteuid() == 0
-
-
-def small(data_dir: Path, *, postgres: bool = True, valkey: bool = True) -> EmbeddedServers:
-    return EmbeddedServers(data_dir, postgres=postgres, valkey=valkey, shared_buffers_mb=32, durable_initdb=False)
-
-
-@pytest.fixture(scope="module")
-def running(make_data_dir: Callable[[], Path]) -> Iterator[tuple[EmbeddedServers, Endpoints]]:
-    with small(make_data_dir()) as servers:
-        yield servers, servers.start()
 
 
 def value(url: str, query: str) -> object:
@@ -153,13 +146,13 @@ def test_it_runs_valkey_behind_a_password_on_a_socket_only(running: tuple[Embedd
 
 
 def test_it_keeps_data_passwords_and_port_when_started_again(data_dir: Path) -> None:
-    with small(data_dir) as servers:
+    with scratch_servers(data_dir) as servers:
         first = servers.start()
         with psycopg.connect(first.owner_url) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
         with Redis.from_url(first.redis_url) as client:
             client.set("kept", "42")
-    with small(data_dir) as servers:
+    with scratch_servers(data_dir) as servers:
         second = servers.start()
         assert second == first
         assert value(second.owner_url, "SELECT answer FROM kept") == 42
@@ -168,27 +161,27 @@ def test_it_keeps_data_passwords_and_port_when_started_again(data_dir: Path) -> 
 
 
 def test_it_finds_its_data_when_the_folder_was_moved(data_dir: Path) -> None:
-    with small(data_dir, valkey=False) as servers, psycopg.connect(servers.start().owner_url) as connection:
+    with scratch_servers(data_dir, valkey=False) as servers, psycopg.connect(servers.start().owner_url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     moved = data_dir.rename(data_dir.with_name("moved"))
-    with small(moved, valkey=False) as servers:
+    with scratch_servers(moved, valkey=False) as servers:
         assert value(servers.start().owner_url, "SELECT answer FROM kept") == 42
     shutil.move(moved / "postgres", moved / "lost")
     with pytest.raises(ConfigurationError, match=r"is gone: bring it back, or remove .*embedded\.json"):
-        small(moved, valkey=False).start()
+        scratch_servers(moved, valkey=False).start()
 
 
 def test_it_takes_another_port_when_its_own_is_taken(data_dir: Path) -> None:
-    with small(data_dir, valkey=False) as servers:
+    with scratch_servers(data_dir, valkey=False) as servers:
         port = urlsplit(servers.start().database_url).port
-    with socket.create_server(("127.0.0.1", port or 0)), small(data_dir, valkey=False) as servers:
+    with socket.create_server(("127.0.0.1", port or 0)), scratch_servers(data_dir, valkey=False) as servers:
         second = servers.start()
         assert urlsplit(second.database_url).port != port
         assert value(second.database_url, "SELECT 1") == 1
 
 
 def test_it_completes_a_first_start_that_was_cut_short(data_dir: Path) -> None:
-    with small(data_dir, valkey=False) as servers:
+    with scratch_servers(data_dir, valkey=False) as servers:
         servers.start()
         state = servers.folder.load_state()
         state.provisioned = False
@@ -197,12 +190,12 @@ def test_it_completes_a_first_start_that_was_cut_short(data_dir: Path) -> None:
         with psycopg.connect(servers.postgres.url("secretaria_admin", "postgres"), autocommit=True) as connection:
             connection.execute("DROP DATABASE secretaria")
     (data_dir / "postgres.unfinished").mkdir()
-    with small(data_dir, valkey=False) as servers:
+    with scratch_servers(data_dir, valkey=False) as servers:
         assert value(servers.start().database_url, "SELECT 1") == 1
 
 
 def test_it_starts_when_a_stranger_got_the_dead_servers_process_number(data_dir: Path) -> None:
-    with small(data_dir, valkey=False) as servers:
+    with scratch_servers(data_dir, valkey=False) as servers:
         servers.start()
     owner = (data_dir / "postgres").stat()
     user = {"user": owner.st_uid, "group": owner.st_gid} if AS_ROOT else {}
@@ -211,7 +204,7 @@ def test_it_starts_when_a_stranger_got_the_dead_servers_process_number(data_dir:
         pid_file.write_text(f"{stranger.pid}\n{data_dir / 'postgres'}\n1\n5432\n\n\n\n")
         os.chown(pid_file, owner.st_uid, owner.st_gid)
         pid_file.chmod(0o600)
-        with small(data_dir, valkey=False) as servers:
+        with scratch_servers(data_dir, valkey=False) as servers:
             assert value(servers.start().database_url, "SELECT 1") == 1
         stranger.kill()
 
@@ -223,11 +216,11 @@ def test_it_names_both_versions_when_the_data_is_of_another_major(
     if not older:
         pytest.skip("this platform's wheel ships one PostgreSQL only")
     monkeypatch.setenv("PG_BIN", str(older[0]))
-    with small(data_dir, valkey=False) as servers:
+    with scratch_servers(data_dir, valkey=False) as servers:
         assert str(value(servers.start().database_url, "SHOW server_version")).startswith("16.")
     monkeypatch.delenv("PG_BIN")
     with pytest.raises(ConfigurationError, match=r"made by PostgreSQL 16.*are PostgreSQL 18\.") as caught:
-        small(data_dir, valkey=False).start()
+        scratch_servers(data_dir, valkey=False).start()
     assert f"PG_BIN={older[0]}" in caught.value.message
     assert "pg_dump" in caught.value.message
     assert "pg_restore" in caught.value.message
@@ -247,12 +240,12 @@ def test_it_says_which_variable_is_wrong_when_pg_bin_has_no_server(
 
 
 def test_it_ends_with_the_log_when_the_server_cannot_start(data_dir: Path) -> None:
-    with small(data_dir, valkey=False) as servers:
+    with scratch_servers(data_dir, valkey=False) as servers:
         servers.start()
     with (data_dir / "postgres" / "postgresql.conf").open("a") as file:
         file.write("no_such_setting = on\n")
     with pytest.raises(ConfigurationError, match="no_such_setting"):
-        small(data_dir, valkey=False).start()
+        scratch_servers(data_dir, valkey=False).start()
     assert folder.DataFolder(data_dir).try_lock(), "a failed start gives the folder back"
 
 
@@ -261,16 +254,16 @@ def test_it_refuses_to_overwrite_files_that_are_no_database(data_dir: Path) -> N
     data_dir.chmod(0o711)
     (data_dir / "postgres" / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="move them away"):
-        small(data_dir, valkey=False).start()
+        scratch_servers(data_dir, valkey=False).start()
     assert (data_dir / "postgres" / "thesis.txt").read_text() == "mine"
 
 
 def test_it_starts_valkey_empty_when_its_file_is_spoiled(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with small(data_dir, postgres=False) as servers, Redis.from_url(servers.start().redis_url) as client:
+    with scratch_servers(data_dir, postgres=False) as servers, Redis.from_url(servers.start().redis_url) as client:
         client.set("some", "thing")
     for path in (data_dir / "valkey" / "appendonlydir").glob("*.incr.aof"):
         path.write_bytes(b"*3\r\nnot what it should be" + path.read_bytes())
-    with small(data_dir, postgres=False) as servers, Redis.from_url(servers.start().redis_url) as client:
+    with scratch_servers(data_dir, postgres=False) as servers, Redis.from_url(servers.start().redis_url) as client:
         assert client.get("some") is None
     assert "starting empty" in capsys.readouterr().err
     assert list((data_dir / "valkey").glob("appendonlydir.spoiled-*"))
@@ -279,7 +272,7 @@ def test_it_starts_valkey_empty_when_its_file_is_spoiled(data_dir: Path, capsys:
 def test_it_uses_a_short_socket_folder_when_the_data_lies_deep(make_data_dir: Callable[[], Path]) -> None:
     deep = make_data_dir() / ("d" * 60) / ("e" * 60)
     deep.parent.parent.mkdir()
-    with small(deep) as servers:
+    with scratch_servers(deep) as servers:
         endpoints = servers.start()
         assert servers.valkey is not None
         sockets = servers.valkey.socket.parent
@@ -291,14 +284,17 @@ def test_it_uses_a_short_socket_folder_when_the_data_lies_deep(make_data_dir: Ca
     sockets.rmdir()
 
 
-def test_it_runs_side_by_side_when_the_folders_differ(
-    running: tuple[EmbeddedServers, Endpoints], data_dir: Path
-) -> None:
-    with small(data_dir) as other:
-        endpoints = other.start()
-        assert endpoints.database_url != running[1].database_url
-        assert value(endpoints.database_url, "SELECT 1") == 1
-        assert value(running[1].database_url, "SELECT 1") == 1
+def test_it_outlives_the_thread_that_started_it(data_dir: Path) -> None:
+    servers = scratch_servers(data_dir)
+    started: list[Endpoints] = []
+    thread = threading.Thread(target=lambda: started.append(servers.start()))
+    thread.start()
+    thread.join()
+    with servers:
+        # The kernel sends a parent-death signal when a thread ends; give it the time a fast shutdown takes.
+        time.sleep(0.5)
+        assert value(started[0].database_url, "SELECT 1") == 1
+        assert [server.process.poll() for server in servers.running() if server.process] == [None, None]
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root has another user run the servers")
@@ -308,7 +304,7 @@ def test_it_moves_the_data_to_var_lib_when_a_parent_is_closed_and_opens_nothing(
     home = None
     try:
         for _ in range(2):
-            with small(data_dir) as servers:
+            with scratch_servers(data_dir) as servers:
                 assert value(servers.start().database_url, "SELECT 1") == 1
                 assert servers.postgres is not None
                 home = servers.postgres.data.parent
@@ -317,7 +313,7 @@ def test_it_moves_the_data_to_var_lib_when_a_parent_is_closed_and_opens_nothing(
         assert home.parent == Path("/var/lib/secretaria")
         assert (home / "postgres").stat().st_uid != 0
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
-        with small(data_dir, valkey=False) as servers:  # a parent opened later changes nothing
+        with scratch_servers(data_dir, valkey=False) as servers:  # a parent opened later changes nothing
             servers.start()
             assert servers.postgres is not None
             assert servers.postgres.data.parent == home
@@ -341,13 +337,16 @@ def test_it_copies_the_programs_when_their_folder_is_closed(
         if libraries.exists():
             shutil.copytree(libraries, closed / libraries.name)
     monkeypatch.setattr(binaries, "wheel_folder", lambda package: closed / package)
-    copies = make_data_dir()
-    monkeypatch.setattr(binaries, "COPIES", copies)
-    with small(make_data_dir()) as servers:
-        assert value(servers.start().database_url, "SELECT 1") == 1
-        assert servers.postgres is not None
-        assert servers.postgres.process is not None
-        assert str(servers.postgres.process.args[0]).startswith(str(copies))  # type: ignore[index]
+    copies = make_scratch_folder(in_memory=False)  # programs do not run in memory folders everywhere
+    try:
+        monkeypatch.setattr(binaries, "COPIES", copies)
+        with scratch_servers(make_data_dir()) as servers:
+            assert value(servers.start().database_url, "SELECT 1") == 1
+            assert servers.postgres is not None
+            assert servers.postgres.process is not None
+            assert str(servers.postgres.process.args[0]).startswith(str(copies))  # type: ignore[index]
+    finally:
+        shutil.rmtree(copies)
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 

@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,17 +21,26 @@ from redis.exceptions import RedisError
 from secretaria.embedded.folder import DataFolder
 from secretaria.embedded.postgres import free_port
 from secretaria.embedded.runtime import Runtime, attach, endpoints, find_running
+from secretaria.embedded.servers import EmbeddedServers, Endpoints
 from secretaria.settings import Settings
 
 PROGRAM = Path(__file__).with_name("up_with_stand_ins.py")
 PATIENCE_S = 30.0
 ORPHANS_GONE_S = 10.0
+KILLS = 3
 
 
 class Copy:
     """One `up` on a data folder, with what it has said so far."""
 
-    def __init__(self, data_dir: Path, *, port: int | None = None, behaviour: str = "plain") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        behaviour: str = "plain",
+        servers: Endpoints | None = None,
+    ) -> None:
         self.settings = Settings(secretaria_data_dir=data_dir, port=port or free_port(None))
         self._said = data_dir.parent / f"said-{time.monotonic_ns()}"
         env = {
@@ -38,6 +49,9 @@ class Copy:
             "PORT": str(self.settings.port),
             "CHILD_BEHAVIOUR": behaviour,
         }
+        if servers is not None:
+            env["DATABASE_URL"], env["DATABASE_OWNER_URL"] = servers.database_url, servers.owner_url
+            env["REDIS_URL"] = servers.redis_url
         with self._said.open("wb") as said:
             self.process = subprocess.Popen([sys.executable, PROGRAM], env=env, stdout=said, stderr=subprocess.STDOUT)
 
@@ -76,8 +90,8 @@ def data_dir(make_booted_data_dir: Callable[[], Path]) -> Path:
 def start() -> Iterator[Callable[..., Copy]]:
     copies: list[Copy] = []
 
-    def begin(data_dir: Path, *, port: int | None = None, behaviour: str = "plain") -> Copy:
-        copies.append(Copy(data_dir, port=port, behaviour=behaviour))
+    def begin(data_dir: Path, **options: Any) -> Copy:
+        copies.append(Copy(data_dir, **options))
         return copies[-1]
 
     yield begin
@@ -120,7 +134,7 @@ def query(url: str, text: str) -> list[tuple[object, ...]] | None:
 
 
 def test_it_drains_children_before_the_servers_when_terminated(start: Callable[..., Copy], data_dir: Path) -> None:
-    copy = start(data_dir).wait_ready()
+    copy = start(data_dir, behaviour="grateful").wait_ready()
     assert len(processes_of(data_dir)) > 4
     assert copy.end() == 0, copy.said
     assert processes_of(data_dir) == {}
@@ -166,6 +180,40 @@ def test_it_brings_back_what_was_killed_and_keeps_committed_rows(start: Callable
     copy.wait_until(lambda: len(re.findall(r"web (\d+)", copy.said)) == 2)
     assert copy.end() == 0
     assert processes_of(data_dir) == {}
+
+
+def test_it_keeps_every_acknowledged_row_when_postgres_is_killed_again_and_again(
+    start: Callable[..., Copy], data_dir: Path
+) -> None:
+    copy = start(data_dir).wait_ready()
+    url = copy.runtime.owner_url
+    acknowledged: set[int] = set()
+    done = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not done.is_set():
+            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url, autocommit=True) as connection:
+                while not done.is_set():
+                    number += 1
+                    connection.execute("INSERT INTO numbers VALUES (%s)", [number])
+                    acknowledged.add(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(KILLS):
+            so_far = len(acknowledged)
+            copy.wait_until(lambda so_far=so_far: len(acknowledged) > so_far + 50)  # type: ignore[misc]
+            os.kill(postmaster_pid(data_dir), signal.SIGKILL)
+        so_far = len(acknowledged)
+        copy.wait_until(lambda: len(acknowledged) > so_far + 50)
+    finally:
+        done.set()
+        writer.join()
+    kept = {row[0] for row in query(url, "SELECT number FROM numbers") or []}
+    assert acknowledged <= kept
+    assert copy.said.count("postgres ended (signal SIGKILL)") == KILLS
 
 
 def test_it_ends_a_busy_orphan_of_a_killed_postmaster(start: Callable[..., Copy], data_dir: Path) -> None:
@@ -241,9 +289,26 @@ def test_it_runs_side_by_side_with_a_copy_on_another_folder(
     assert query(copies[1].runtime.database_url, "SELECT 1") == [(1,)]
 
 
-def test_it_kills_a_child_that_does_not_listen_when_asked_twice(start: Callable[..., Copy], data_dir: Path) -> None:
-    copy = start(data_dir, behaviour="deaf").wait_ready()
-    copy.wait_until(lambda: "web" in copy.said and "worker" in copy.said)
+def test_it_starts_no_server_when_the_settings_name_them(
+    start: Callable[..., Copy], make_data_dir: Callable[[], Path], running: tuple[EmbeddedServers, Endpoints]
+) -> None:
+    data_dir = make_data_dir()
+    copy = start(data_dir, servers=running[1], behaviour="grateful").wait_ready()
+    found = attach(copy.settings)
+    assert found is not None
+    assert (found.database_url, found.redis_url) == (running[1].database_url, running[1].redis_url)
+    assert found.admin_url is None
+    assert not (data_dir / "postgres").exists()
+    assert not (data_dir / "valkey").exists()
+    assert copy.end() == 0
+    assert ("web",) in (query(running[1].owner_url, "SELECT name FROM farewells") or [])
+
+
+def test_it_kills_a_child_that_does_not_listen_when_asked_twice(
+    start: Callable[..., Copy], make_data_dir: Callable[[], Path], running: tuple[EmbeddedServers, Endpoints]
+) -> None:
+    data_dir = make_data_dir()
+    copy = start(data_dir, servers=running[1], behaviour="deaf").wait_ready()
     copy.process.send_signal(signal.SIGINT)
     copy.wait_until(lambda: "stopping" in copy.said)
     assert copy.end(signal.SIGINT) == 0
@@ -252,15 +317,19 @@ def test_it_kills_a_child_that_does_not_listen_when_asked_twice(start: Callable[
 
 
 def test_it_stops_with_an_error_when_a_child_says_it_is_misconfigured(
-    start: Callable[..., Copy], data_dir: Path
+    start: Callable[..., Copy], make_data_dir: Callable[[], Path], running: tuple[EmbeddedServers, Endpoints]
 ) -> None:
-    copy = start(data_dir, behaviour="misconfigured")
+    data_dir = make_data_dir()
+    copy = start(data_dir, servers=running[1], behaviour="misconfigured")
     assert copy.process.wait(PATIENCE_S) == 1
     assert "cannot run as configured" in copy.said
     assert processes_of(data_dir) == {}
 
 
-def test_it_names_the_port_when_another_program_holds_it(start: Callable[..., Copy], data_dir: Path) -> None:
+def test_it_names_the_port_when_another_program_holds_it(
+    start: Callable[..., Copy], make_data_dir: Callable[[], Path]
+) -> None:
+    data_dir = make_data_dir()
     with socket.create_server(("127.0.0.1", 0)) as holder:
         copy = start(data_dir, port=holder.getsockname()[1])
         assert copy.process.wait(PATIENCE_S) == 1

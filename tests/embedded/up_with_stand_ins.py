@@ -1,6 +1,6 @@
 """`secretaria up` with two small children in the place of web and worker. Run as a program, never imported.
 
-On SIGTERM a child writes its name into the database before it ends, which shows that the database outlived it.
+On SIGTERM a grateful child writes its name into the database before it ends, which shows that the database outlived it.
 """
 
 import os
@@ -14,8 +14,7 @@ from secretaria.settings import Settings
 
 NAMES = ("web", "worker")
 CHILD = """
-import os, pathlib, signal, sys, threading, psycopg
-from redis import Redis
+import os, pathlib, signal, sys, threading
 name, behaviour, data_dir = sys.argv[1:4]
 ended = threading.Event()
 def leave(*_):
@@ -28,6 +27,10 @@ print(name, os.getpid(), flush=True)
 pathlib.Path(data_dir, name).touch()
 while not ended.wait(0.05):
     pass
+if behaviour != "grateful":
+    sys.exit()
+import psycopg
+from redis import Redis
 with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as connection:
     connection.execute("INSERT INTO farewells VALUES (%s)", [name])
 Redis.from_url(os.environ["REDIS_URL"]).set(name, "left")

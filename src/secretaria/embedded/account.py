@@ -5,11 +5,11 @@ import pwd
 import shutil
 import stat
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from secretaria.core.errors import ConfigurationError
+from secretaria.embedded.terminal import say
 
 SERVICE_USER = "secretaria"
 SERVICE_HOME = Path("/var/lib/secretaria")
@@ -91,7 +91,7 @@ def _make_service_user() -> None:
             f"running as root, and there is neither a user {SERVICE_USER!r} nor useradd to make it: "
             "make it, or run as an ordinary user"
         )
-    print(f"secretaria: making the system user {SERVICE_USER!r}: servers do not run as root", file=sys.stderr)
+    say(f"making the system user {SERVICE_USER!r}: servers do not run as root")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         pwd.getpwnam(SERVICE_USER)  # another start may have made it in between: that counts too

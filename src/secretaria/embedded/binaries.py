@@ -13,12 +13,12 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from secretaria.core.errors import ConfigurationError
 from secretaria.embedded.account import SERVICE_HOME, Account
+from secretaria.embedded.terminal import say
 
 POSTGRES_MAJOR_MIN = 16
 VERSION_TIMEOUT_S = 20
@@ -186,10 +186,7 @@ def _fingerprint(path: Path) -> str:
 def _draft(target: Path) -> Path:
     COPIES.mkdir(parents=True, mode=0o755, exist_ok=True)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    print(
-        f"secretaria: copying server programs to {target}: their folder is closed to their user",
-        file=sys.stderr,
-    )
+    say(f"copying programs to {target}: their folder is closed to their user")
     draft.mkdir(mode=0o755)
     return draft
 

@@ -19,6 +19,7 @@ import msgspec
 
 from secretaria.core.errors import ConfigurationError
 from secretaria.embedded.account import SERVICE_HOME, Account, service_account
+from secretaria.embedded.terminal import say
 
 SOCKET_PATH_BYTES_MAX = 107
 SOCKET_NAME_BYTES_MAX = 20  # ".s.PGSQL.65535" and "valkey.sock" fit
@@ -152,7 +153,9 @@ class DataFolder:
             return None
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
         name = re.sub(r"[^A-Za-z0-9]+", "-", str(self.path)).strip("-")[-40:]
-        return str(SERVICE_HOME / f"{name}-{digest}")
+        home = SERVICE_HOME / f"{name}-{digest}"
+        say(f"the servers' data goes to {home}: their user may not enter {self.path}")
+        return str(home)
 
     def log(self, name: str) -> Path:
         """The log file of a server, made small again if it grew."""

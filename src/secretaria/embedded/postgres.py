@@ -20,6 +20,7 @@ from secretaria.embedded.account import Account
 from secretaria.embedded.binaries import PostgresBinaries, wheel_postgres_folders
 from secretaria.embedded.folder import DataFolder, State, log_tail, private_folder, sync_folder, write_private
 from secretaria.embedded.postgres_config import configuration
+from secretaria.embedded.terminal import say
 
 ADMIN_ROLE = "secretaria_admin"
 OWNER_ROLE = "secretaria_owner"
@@ -130,7 +131,7 @@ class PostgresServer:
             if now - reported > PROGRESS_S:
                 reported = now
                 last = log_tail(self.log, 1).strip()
-                processes.say(f"PostgreSQL is still starting ({now - started:.0f} s): {last}")
+                say(f"PostgreSQL is still starting ({now - started:.0f} s): {last}")
             time.sleep(POLL_S)
 
     def is_ready(self) -> bool:

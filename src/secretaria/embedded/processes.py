@@ -1,13 +1,14 @@
 """Starting and ending child processes so that none outlives the process that answers for it."""
 
-import contextlib
 import ctypes
+import functools
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -47,31 +48,34 @@ def spawn(
 
     It runs in a session of its own: a Ctrl-C at the terminal reaches us alone, and we stop children in order.
     """
-    if threading.current_thread() is not threading.main_thread():
-        # The kernel sends the signal when the *thread* that forked ends.
-        raise RuntimeError("children are started from the main thread only")
-    switch = account if account is not None and account.uid != os.geteuid() else None
-    return subprocess.Popen(
-        [str(part) for part in argv],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT if log is not None else None,
-        env=None if env is None else dict(env),
-        cwd=cwd,
-        pass_fds=tuple(inherit),
-        start_new_session=True,
-        user=switch.uid if switch else None,
-        group=switch.gid if switch else None,
-        extra_groups=[] if switch else None,
-        # It runs after the change of user, which would clear the signal, and calls only prctl and getppid.
-        preexec_fn=_death_signal(death_signal),  # noqa: PLW1509
-    )
+    switch = account if account is not None and not account.is_us else None
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [str(part) for part in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT if log is not None else None,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            pass_fds=tuple(inherit),
+            start_new_session=True,
+            user=switch.uid if switch else None,
+            group=switch.gid if switch else None,
+            extra_groups=[] if switch else None,
+            # It runs after the change of user, which would clear the signal, and calls only prctl and getppid.
+            preexec_fn=_death_signal(death_signal),  # noqa: PLW1509
+        )
+
+    # The kernel sends the signal when the *thread* that forked ends, so it must live as long as the process.
+    if threading.current_thread() is threading.main_thread():
+        return start()
+    return _lasting_thread().submit(start).result()
 
 
-def say(message: str) -> None:
-    """Tell the person at the terminal; stdout stays for values. A closed terminal stops nobody."""
-    with contextlib.suppress(OSError):
-        print(f"secretaria: {message}", file=sys.stderr, flush=True)
+@functools.cache
+def _lasting_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="secretaria-spawn")
 
 
 def adopt_orphans() -> None:

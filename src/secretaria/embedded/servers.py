@@ -1,10 +1,7 @@
 """PostgreSQL and Valkey together, over one data folder, for as long as a process or a `with` block lives."""
 
-import contextlib
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +12,12 @@ from secretaria.embedded.account import Account, service_account
 from secretaria.embedded.binaries import find_postgres, find_valkey
 from secretaria.embedded.folder import DataFolder, State, prepare_home, socket_folder
 from secretaria.embedded.postgres import ADMIN_ROLE, LOGIN_ROLE, OWNER_ROLE, PostgresServer
-from secretaria.embedded.processes import say
+from secretaria.embedded.terminal import say
 from secretaria.embedded.valkey import ValkeyServer
 
 LOCK_WAIT_S = 180  # a fast shutdown's checkpoint may take this long on a slow disk
 LOCK_POLL_S = 0.1
 LOCK_SAY_AFTER_S = 1.0
-TEST_SHARED_BUFFERS_MB = 32
 
 
 @dataclass(frozen=True)
@@ -142,23 +138,3 @@ def wait_for_lock(folder: DataFolder, *, enough: Callable[[], bool] = lambda: Fa
             say(f"waiting for another copy on {folder.path}, which is starting or ending")
         time.sleep(LOCK_POLL_S)
     return True
-
-
-@contextlib.contextmanager
-def servers_for_tests() -> Iterator[Endpoints]:
-    """Real servers in a folder of their own that is removed afterwards: one pair serves a whole test run."""
-    directory = Path(tempfile.mkdtemp(prefix="secretaria-test-"))
-    directory.chmod(0o711)  # under root the servers' own user has to get through
-    try:
-        with start_for_tests(directory) as endpoints:
-            yield endpoints
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def start_for_tests(directory: Path) -> Iterator[Endpoints]:
-    """Real servers with small buffers, and an initdb that does not wait for the disk."""
-    servers = EmbeddedServers(directory, shared_buffers_mb=TEST_SHARED_BUFFERS_MB, durable_initdb=False)
-    with servers:
-        yield servers.start()

@@ -13,7 +13,8 @@ from types import FrameType
 from secretaria.embedded import processes
 from secretaria.embedded.children import EXIT_CONFIGURATION, Child
 from secretaria.embedded.folder import shorten_log
-from secretaria.embedded.processes import KILL_WAIT_S, say
+from secretaria.embedded.processes import KILL_WAIT_S
+from secretaria.embedded.terminal import say
 
 BACK_OFF_MIN_S = 0.2
 BACK_OFF_MAX_S = 10.0

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from secretaria.core.errors import ConfigurationError
 from secretaria.embedded import processes
 from secretaria.embedded.children import Child, ChildSpec, CommandChild
-from secretaria.embedded.processes import say
 from secretaria.embedded.runtime import publish, replaced, running_or_lock, withdraw
 from secretaria.embedded.servers import EmbeddedServers, Endpoints
 from secretaria.embedded.supervisor import StopRequested, StopSignals, Supervisor
+from secretaria.embedded.terminal import say
 from secretaria.settings import Settings
 
 

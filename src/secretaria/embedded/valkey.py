@@ -16,6 +16,7 @@ from secretaria.core.errors import ConfigurationError
 from secretaria.embedded import processes
 from secretaria.embedded.account import Account
 from secretaria.embedded.folder import DataFolder, State, log_tail, private_folder, write_private
+from secretaria.embedded.terminal import say
 
 BOOT_TIMEOUT_S = 60
 POLL_S = 0.01
@@ -70,7 +71,7 @@ class ValkeyServer:
         if self._is_spoiled():
             spoiled = self.data / f"{_APPEND_ONLY}.spoiled-{time.time_ns()}"
             (self.data / _APPEND_ONLY).rename(spoiled)
-            processes.say(f"Valkey could not read its file: starting empty, the old one is {spoiled}")
+            say(f"Valkey could not read its file: starting empty, the old one is {spoiled}")
         self.socket.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = processes.spawn(
