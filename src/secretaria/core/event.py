@@ -85,7 +85,7 @@ def identity_of(source: str, event_id: str) -> str:
 
 
 def content_hash_of(event: UsageEvent, occurred_us: int | None) -> str:
-    """Return, as hex, the version byte and 128 bits over what the sender sent: type, instant or its absence, known data.
+    """Return, as hex, the version byte and 128 bits over what was sent: type, instant or its absence, known data.
 
     Never over defaults, subject or extensions: a default that changes later must not turn a repeat into a conflict.
     occurred_us is epoch_us(event.time), None where the sender named no time.

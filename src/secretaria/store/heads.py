@@ -10,4 +10,4 @@ async def read_versions(connection: Connection, company_ids: Sequence[int]) -> d
     cursor = await connection.execute(
         "SELECT company_id, version FROM company_heads WHERE company_id = ANY(%s)", (list(company_ids),)
     )
-    return {company_id: version for company_id, version in await cursor.fetchall()}
+    return dict(await cursor.fetchall())

@@ -28,7 +28,7 @@ def ensure_months(owner_url: str, first: date, last: date) -> list[str]:
     Raises ValueError past MONTHS_MAX months.
     """
     month, end = month_start(first), month_start(last)
-    made = []
+    made: list[str] = []
     with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
         connection.execute("SET timezone = 'UTC'")
