@@ -13,7 +13,8 @@ import pytest
 import redis
 from psycopg import sql
 
-from secretaria.bootstrap import Application, application as build_application
+from secretaria.bootstrap import Application
+from secretaria.bootstrap import application as build_application
 from secretaria.embedded.scratch import servers_for_tests
 from secretaria.embedded.servers import Endpoints
 from secretaria.settings import Settings

@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
+from tests.shop import NOW, OPERATOR, event, key_of, make_company, rows
 
 from secretaria.core.access import Scope
 from secretaria.core.errors import NotAllowed, Unavailable
 from secretaria.embedded.servers import Endpoints
-from secretaria.services import counting, ingest as ingest_module
+from secretaria.services import counting
+from secretaria.services import ingest as ingest_module
 from secretaria.services.ingest import IngestResult, IngestService
 from secretaria.store.database import Database
-from tests.shop import NOW, OPERATOR, event, key_of, make_company, rows
 
 pytestmark = pytest.mark.anyio
 

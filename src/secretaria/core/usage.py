@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date
 
 import msgspec
 
@@ -77,7 +77,8 @@ def prepare(
         occurred_at = received[1]
     else:
         day, hour = days.find(occurred_us)
-        occurred_at = event.time.isoformat()
+        # In UTC: PostgreSQL takes no offset past 15:59, RFC 3339 does.
+        occurred_at = event.time.astimezone(UTC).isoformat()
     response_ms = data.response_ms
     return PreparedEvent(
         company_id,

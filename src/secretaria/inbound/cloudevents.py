@@ -27,7 +27,7 @@ _ATTRIBUTE_NAME = re.compile(r"[a-z0-9]+", re.ASCII)
 _KNOWN_ATTRIBUTES = frozenset(UsageEvent.__struct_fields__)
 _LONG_FRACTION = re.compile(rb"\.\d{7}")
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
 _batch_decoder = msgspec.json.Decoder(list[UsageEvent])
