@@ -60,4 +60,6 @@ async def shop(application: Application) -> Shop:
         shop.tokens[who] = (await access.panel_token(PROCESS, email)).token
         made = await access.create_api_key(PROCESS, company_id, list(Scope) if not company_id else ["analytics:read"])
         shop.tokens[f"key_{who}"], shop.key_ids[f"key_{who}"] = made.text, made.key.key_id
+    spare = await access.create_api_key(PROCESS, shop.ours)
+    shop.key_ids["spare"] = spare.key.key_id
     return shop
