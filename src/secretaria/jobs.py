@@ -129,6 +129,7 @@ async def run_worker(application: Application, *, stop: asyncio.Event | None = N
 
 async def _work(application: Application, stop: asyncio.Event) -> None:
     """Run one worker until it falls or `stop` is set. Cancelling it lets the jobs under way end first."""
+    await _reach(application.endpoints.database_url)
     app = create_app(application.endpoints.database_url)
     async with app.open_async():
         worker = asyncio.ensure_future(
@@ -149,6 +150,12 @@ async def _work(application: Application, stop: asyncio.Event) -> None:
             (outcome,) = await asyncio.gather(worker, return_exceptions=True)
         if isinstance(outcome, Exception):
             raise outcome
+
+
+async def _reach(database_url: str) -> None:
+    """Connect once: a pool would try for half a minute before it says that nobody is there."""
+    connection = await psycopg.AsyncConnection.connect(database_url, connect_timeout=CONNECT_TIMEOUT_S)
+    await connection.close()
 
 
 @contextlib.contextmanager

@@ -53,6 +53,8 @@ def create_pool(url: str, role: Role, *, size_max: int, size_min: int = 1) -> Po
         timeout=POOL_WAIT_S,
         open=False,
         name=role.value,
+        # After a restart of the server every connection here is dead; without this each one costs a caller a 503.
+        check=AsyncConnectionPool.check_connection,
     )
 
 

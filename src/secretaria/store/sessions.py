@@ -87,7 +87,7 @@ async def delete_expired(connection: Connection, now: datetime, *, limit: int) -
     """Remove up to `limit` sessions that have ended, with their directory entries; return how many."""
     cursor = await connection.execute(
         "WITH gone AS (DELETE FROM sessions AS s USING (SELECT company_id, session_id FROM sessions "
-        "WHERE expires_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED) AS old "
+        "WHERE expires_at <= %s LIMIT %s) AS old "
         "WHERE s.company_id = old.company_id AND s.session_id = old.session_id RETURNING s.session_id), "
         "entries AS (DELETE FROM directory WHERE kind = %s AND key IN (SELECT session_id FROM gone)) "
         "SELECT count(*) FROM gone",
