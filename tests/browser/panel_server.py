@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from secretaria.bootstrap import Application, application as build_application, utc_now
+from secretaria.bootstrap import Application, utc_now
+from secretaria.bootstrap import application as build_application
 from secretaria.embedded.servers import Endpoints
 from secretaria.settings import Settings
 from secretaria.web.server import Server, listen
@@ -73,7 +74,7 @@ class PanelServer:
             self._server = Server(application)
             with contextlib.closing(listen("127.0.0.1", self.port)) as listener:
                 serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-                while not self._server.started and not serving.done():
+                while not (self._server.started or serving.done()):
                     await asyncio.sleep(0.02)
                 ready.set()
                 await serving

@@ -201,14 +201,14 @@ def _label(value: Decimal, point: PeriodUsage, show: Format, *, money: bool) -> 
 
 
 def _cost_sentence(points: Sequence[PeriodUsage], show: Format, texts: Texts) -> str:
-    total = sum((_priced(point) for point in points), Decimal(0))
-    lower_bound = any(point.lower_bound for point in points)
-    if not total:
+    """Name the highest day. No total: days rounded one by one need not add up to it (law 4)."""
+    highest = max(points, key=_priced)
+    if not _priced(highest):
         missing, none = texts.gettext("Sem preço nos últimos 7 dias."), texts.gettext("Sem custo nos últimos 7 dias.")
-        return missing if lower_bound else none
-    return texts.gettext("%(total)s em 7 dias; maior dia: %(dia)s.") % {
-        "total": show.cost(total, points[-1].currency, lower_bound=lower_bound),
-        "dia": show.day(max(points, key=_priced).start),
+        return missing if any(point.lower_bound for point in points) else none
+    return texts.gettext("Maior dia: %(dia)s, com %(custo)s.") % {
+        "dia": show.day(highest.start),
+        "custo": show.cost(highest.cost, highest.currency, lower_bound=highest.lower_bound),
     }
 
 

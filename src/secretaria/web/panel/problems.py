@@ -53,7 +53,7 @@ class PanelRoute(APIRoute):
 
 def install(app: FastAPI) -> None:
     """Let people see a page where a program would get problem+json: addresses outside /api that do not exist."""
-    as_problem = cast(Handler, app.exception_handlers[HTTPException])
+    as_problem = cast("Handler", app.exception_handlers[HTTPException])
 
     async def answer(request: Request, error: Exception) -> Response:
         wants_page = "text/html" in request.headers.get("accept", "")
