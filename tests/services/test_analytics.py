@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from tests.shop import OPERATOR, event, key_of
+from tests.usage_rows import CARD_USD, Use, slow_cost, write
 
 from secretaria.bootstrap import Application
 from secretaria.core.access import Caller, Scope
@@ -13,8 +15,6 @@ from secretaria.core.errors import InvalidInput, NotAllowed, NotFound
 from secretaria.embedded.servers import Endpoints
 from secretaria.services.companies import CompanyService
 from secretaria.services.figures import HistoryPoint, UsageBlock
-from tests.shop import OPERATOR, event, key_of
-from tests.usage_rows import CARD_USD, Use, slow_cost, write
 
 pytestmark = pytest.mark.anyio
 

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from tests.shop import OPERATOR, key_of, rows
+from tests.usage_rows import Use, write
 
 from secretaria.bootstrap import Application
 from secretaria.core.access import Caller, Scope
@@ -15,8 +17,6 @@ from secretaria.services.companies import CompanyService
 from secretaria.services.prices import inverse_rate
 from secretaria.settings import Settings
 from secretaria.store.database import Database
-from tests.shop import OPERATOR, key_of, rows
-from tests.usage_rows import Use, write
 
 pytestmark = pytest.mark.anyio
 

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from procrastinate import App
 from procrastinate.exceptions import AlreadyEnqueued
+from tests.shop import OPERATOR, rows
 
 from secretaria import jobs
 from secretaria.bootstrap import Application
 from secretaria.embedded.servers import Endpoints
 from secretaria.services import housekeeping
 from secretaria.services.housekeeping import ensure_partitions, remove_expired
-from tests.shop import OPERATOR, rows
 
 pytestmark = pytest.mark.anyio
 

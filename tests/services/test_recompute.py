@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from tests.shop import NOW, event, key_of, make_company
 
 from secretaria.bootstrap import Application
 from secretaria.embedded.servers import Endpoints
 from secretaria.store.database import transaction
 from secretaria.store.recompute import EXAMPLES_MAX, Mismatch, recompute
-from tests.shop import NOW, event, key_of, make_company
 
 pytestmark = pytest.mark.anyio
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.shop import OPERATOR, event, key_of, rows
+from tests.usage_rows import Use, slow_cost, write
 
 from secretaria.bootstrap import Application
 from secretaria.core.errors import NotAllowed, NotFound, Unavailable
@@ -17,8 +19,6 @@ from secretaria.services import reports as reports_module
 from secretaria.services.companies import CompanyService
 from secretaria.services.reports import ClosedReports, ReportService
 from secretaria.store.database import Database
-from tests.shop import OPERATOR, event, key_of, rows
-from tests.usage_rows import Use, slow_cost, write
 
 pytestmark = pytest.mark.anyio
 
