@@ -122,4 +122,5 @@ def _program() -> str:
     installed, called = shutil.which("secretaria"), Path(sys.argv[0])
     if installed is not None or not called.exists() or called.name != "secretaria":
         return "secretaria"
-    return os.path.relpath(called)
+    short = os.path.relpath(called)
+    return str(called.absolute()) if short.startswith("..") else short

@@ -1,6 +1,8 @@
 """`secretaria demo`: stop, start and remove the made-up companies that `up --demo` makes."""
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,27 +76,26 @@ def remove(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fal
         )
 
 
-@app.command("run", hidden=True)
-def run_traffic() -> None:
-    """Send the demo's live traffic until SIGTERM; `up --demo` starts this."""
+@asynccontextmanager
+async def running_traffic(application: "Application") -> "AsyncIterator[None]":
+    """Send the demo's live traffic beside the block."""
     import asyncio
-    import signal
 
-    async def step(application: "Application") -> None:
-        task = asyncio.ensure_future(_traffic(application))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.result()
+    def tell(ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled() and ended.exception() is not None:
+            print_note(f"The demo's live traffic ended: {ended.exception()}")
 
-    run(step)
+    task = asyncio.create_task(_traffic(application), name="demo-traffic")
+    task.add_done_callback(tell)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _traffic(application: "Application") -> None:
-    """Send until cancelled. What is kept is read each time: `demo stop` is another process."""
-    import asyncio
-
+    """Send until no demo company is left. What is kept is read each time: `demo stop` is another process."""
     import msgspec
 
     from secretaria.cli.demo_state import read_state, write_state
@@ -112,8 +113,6 @@ async def _traffic(application: "Application") -> None:
         write_state(folder, msgspec.structs.replace(state, filled_until=instant))
 
     await demo_service(application).send_live(is_stopped, keep)
-    # No demo company is left. Ending would only make the supervisor start this again.
-    await asyncio.Event().wait()
 
 
 async def prepare_demo(application: "Application") -> "DemoState":
@@ -133,15 +132,18 @@ async def prepare_demo(application: "Application") -> "DemoState":
     write_state(folder, state)
     if state.stopped and state.filled_until is not None:
         return state
-    until, first = application.clock(), state.filled_until is None
-    columns = (TextColumn("Making 60 days of demo usage"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not first) as bar:
+    until = application.clock()
+    if state.filled_until is None:
+        print_note("Making a demo: five companies, sixty days of usage ...")
+    columns = (BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("")
         accepted = await service.fill(
             state.filled_until, lambda done, total: bar.update(task, completed=done, total=total)
         )
-    if first:
-        print_note(f"Made a demo: five companies, {accepted} events over 60 days.")
+    if state.filled_until is None:
+        print_note(f"... {accepted} events, counted as any other usage.")
     state = msgspec.structs.replace(state, filled_until=until)
     write_state(folder, state)
     return state

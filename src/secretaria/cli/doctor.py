@@ -192,7 +192,7 @@ async def _prices_finding(application: "Application") -> Finding:
         names = _some([f"{company_id} {name}" for company_id, name in unpriced])
         return Finding(
             "Prices",
-            f"not set for {len(unpriced)} companies ({names}): their usage shows as not priced",
+            f"not set for {names}: their usage shows as not priced",
             "Set BILLING_COST_PER_MESSAGE and BILLING_COST_PER_THOUSAND_TOKENS (0 for free) and start again.",
         )
     return Finding("Prices", "set for every company")

@@ -1,37 +1,39 @@
 """`secretaria up`, `web`, `worker` and `migrate`: everything at once, or each part alone."""
 
-import json
-import secrets
+import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secretaria.cli.context import (
-    command_line,
     migrate_database,
     opened_database,
     quiet_logs,
     run_on,
     utc_now,
 )
+from secretaria.cli.demo import prepare_demo, running_traffic
 from secretaria.cli.output import print_note
+from secretaria.cli.welcome import print_welcome
 from secretaria.core.access import PROCESS
 from secretaria.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from secretaria.bootstrap import Application
-    from secretaria.cli.demo_state import DemoState
     from secretaria.embedded.children import ChildSpec
     from secretaria.embedded.servers import Endpoints
     from secretaria.settings import Settings
 
 
+Quiet = Annotated[bool, typer.Option("--quiet", help="Log warnings only.")]
+
+
 def up(
     demo: Annotated[
-        bool, typer.Option("--demo", help="With five made-up companies, sixty days of usage, live traffic.")
+        bool, typer.Option("--demo", help="With five made-up companies, sixty days of usage and live traffic.")
     ] = False,
 ) -> None:
     """Start everything: PostgreSQL, Valkey, the panel, the worker. Ctrl-C stops it; data stays.
@@ -49,8 +51,9 @@ def up(
     settings = Settings.load()
     running = find_running(settings)
     if running is not None:
-        print_note(f"It runs already (process {running.pid}), with the data in {settings.secretaria_data_dir}.")
-        _print_welcome(settings, running.panel_url, has_users=True)
+        print_note(f"It runs already, with its data in {settings.secretaria_data_dir}.")
+        stop = f"Ctrl-C where it was started, or: kill {running.pid}"
+        print_welcome(settings, running.panel_url, has_users=True, stop=stop)
         return
     has_users = True
 
@@ -59,30 +62,30 @@ def up(
         applied = migrate_database(found, utc_now())
         if applied:
             print_note(f"Made the tables ({len(applied)} migrations).")
-        has_users = run_on(settings, found, _prepare_demo if demo else _prepare)
+        has_users = run_on(settings, found, _prepare_demo if demo else _has_users)
 
-    raise typer.Exit(
-        run_up(
-            settings,
-            _children(settings, demo=demo),
-            prepare=prepare,
-            on_ready=lambda _: _print_welcome(settings, settings.public_url, has_users=has_users),
-        )
-    )
+    def on_ready(_: "Endpoints") -> None:
+        stop = f"Ctrl-C. The data stays in {settings.secretaria_data_dir}"
+        print_welcome(settings, settings.public_url, has_users=has_users, stop=stop)
+
+    raise typer.Exit(run_up(settings, _children(settings, demo=demo), prepare=prepare, on_ready=on_ready))
 
 
-def web() -> None:
+def web(quiet: Quiet = False) -> None:
     """Serve the panel and the API alone. `up` runs this.
 
     Example: DATABASE_URL=postgresql://... REDIS_URL=redis://... secretaria web
     """
     from secretaria.web.server import serve
 
-    with _served() as (settings, found):
+    with _served(quiet=quiet) as (settings, found):
         serve(settings, found)
 
 
-def worker() -> None:
+def worker(
+    demo: Annotated[bool, typer.Option("--demo", help="Send the demo's live traffic as well.")] = False,
+    quiet: Quiet = False,
+) -> None:
     """Run the background jobs alone: closing reports, room for new months. `up` runs this.
 
     Example: DATABASE_URL=postgresql://... REDIS_URL=redis://... secretaria worker
@@ -91,9 +94,10 @@ def worker() -> None:
 
     async def step(application: "Application") -> None:
         await application.companies.sync_prices(application.clock())
-        await run_worker(application)
+        async with running_traffic(application) if demo else nullcontext():
+            await run_worker(application)
 
-    with _served() as (settings, found):
+    with _served(quiet=quiet) as (settings, found):
         run_on(settings, found, step)
 
 
@@ -116,14 +120,15 @@ def migrate() -> None:
 
 
 @contextmanager
-def _served() -> "Iterator[tuple[Settings, Endpoints]]":
+def _served(*, quiet: bool) -> "Iterator[tuple[Settings, Endpoints]]":
     """What a serving process needs; where it could only fail again, it ends so that nobody restarts it."""
     from secretaria.embedded.children import EXIT_CONFIGURATION
     from secretaria.settings import Settings
     from secretaria.web import logs
 
     try:
-        logs.configure()
+        logs.configure(logging.WARNING if quiet else logging.INFO)
+        logging.getLogger("procrastinate").setLevel(logging.WARNING)
         settings = Settings.load()
         with opened_database(settings) as found:
             yield settings, found
@@ -135,63 +140,19 @@ def _served() -> "Iterator[tuple[Settings, Endpoints]]":
 def _children(settings: "Settings", *, demo: bool) -> "list[ChildSpec]":
     from secretaria.embedded.children import ChildSpec, answers_at
 
-    def command(*words: str) -> list[str]:
-        return [sys.executable, "-m", "secretaria", *words]
-
-    found = [
-        ChildSpec("web", command("web"), ready=answers_at(settings.host, settings.port)),
-        ChildSpec("worker", command("worker")),
+    # At a terminal a newcomer reads along; a log file or a collector gets everything.
+    quiet = ["--quiet"] if sys.stderr is not None and sys.stderr.isatty() else []
+    program = [sys.executable, "-m", "secretaria"]
+    return [
+        ChildSpec("web", [*program, "web", *quiet], ready=answers_at(settings.host, settings.port)),
+        ChildSpec("worker", [*program, "worker", *(["--demo"] if demo else []), *quiet]),
     ]
-    return [*found, ChildSpec("demo", command("demo", "run"))] if demo else found
 
 
-async def _prepare(application: "Application") -> bool:
-    """Date changed prices, and tell whether anybody can log in."""
-    await application.companies.sync_prices(application.clock())
+async def _has_users(application: "Application") -> bool:
     return any(user.disabled_at is None for user in await application.access.list_users(PROCESS))
 
 
 async def _prepare_demo(application: "Application") -> bool:
-    from secretaria.cli.demo import prepare_demo
-
     await prepare_demo(application)
-    return await _prepare(application)
-
-
-def _print_welcome(settings: "Settings", url: str, *, has_users: bool) -> None:
-    """Print where the panel is and how to get in: on stdout, once everything serves."""
-    from secretaria.cli.demo_state import read_state
-
-    state = read_state(settings.secretaria_data_dir)
-    lines = ["", f"  Panel     {url}"]
-    if state is not None:
-        lines += _demo_lines(state, url)
-    elif not has_users:
-        create = command_line("user create you@example.com --role operator")
-        lines += ["", "  Nobody can log in yet. In another terminal:", "", f"  {create}"]
-    lines += ["", "  Ctrl-C stops everything; the data stays in " + str(settings.secretaria_data_dir)]
-    if state is not None:
-        lines += [f"  Live traffic off: {command_line('demo stop')}    Demo away: {command_line('demo remove')}"]
-    print("\n".join([*lines, ""]), flush=True)
-
-
-def _demo_lines(state: "DemoState", url: str) -> list[str]:
-    access = state.access
-    event = {
-        "specversion": "1.0",
-        "id": f"hello-{secrets.token_hex(4)}",
-        "source": "curl",
-        "type": "usage.recorded",
-        "data": {"direction": "outbound", "messages": 1, "tokens_input": 120, "tokens_output": 80},
-    }
-    return [
-        f"  Login     {access.email}",
-        f"  Password  {access.password}",
-        f"  API key   {access.api_key}",
-        "",
-        "  Count a message (pasted twice, it counts once):",
-        "",
-        f"  curl -sS {url}/api/usage -H 'Content-Type: application/json' \\",
-        f"    -H 'Authorization: Bearer {access.api_key}' \\",
-        f"    -d '{json.dumps(event)}'",
-    ]
+    return True

@@ -69,7 +69,7 @@ async def sync_prices(database: Database, settings: Settings, now: datetime) -> 
     """
     for name in ("billing_cost_per_message", "billing_cost_per_thousand_tokens"):
         if getattr(settings, name) is None:
-            _log.warning("price_not_set", setting=name.upper(), effect="companies keep the last price they had, if any")
+            _log.info("price_not_set", setting=name.upper(), effect="companies keep the last price they had, if any")
     changed = after = 0
     full_page = True
     while full_page:
