@@ -18,7 +18,7 @@ from secretaria.embedded.servers import Endpoints
 from secretaria.services import reports as reports_module
 from secretaria.services.companies import CompanyService
 from secretaria.services.reports import ClosedReports, ReportService
-from secretaria.store.database import Database
+from secretaria.store.database import Connection, Database
 
 pytestmark = pytest.mark.anyio
 
@@ -373,8 +373,7 @@ async def test_a_closer_that_dies_half_way_leaves_nothing_half_done(
             assert connection.execute(kill).rowcount == 1
 
     monkeypatch.setattr(reports_module.reports, "insert", insert_and_die)
-    with pytest.raises(Unavailable):
-        await application.reports.close_due(NEXT_MONDAY)
+    assert await application.reports.close_due(NEXT_MONDAY) == ClosedReports(companies=1, failed=1)
     assert reports_of(endpoints, company_id) == []
     monkeypatch.setattr(reports_module.reports, "insert", insert)
     assert (await application.reports.close_due(NEXT_MONDAY)).reports == 8
@@ -429,6 +428,35 @@ async def test_a_company_that_fails_is_told_and_does_not_stop_the_others(
     closed = await application.reports.close_due(TUESDAY_MIDNIGHT)
     assert (closed.companies, closed.reports, closed.failed) == (2, 1, 1)
     assert (len(reports_of(endpoints, broken)), len(reports_of(endpoints, sound))) == (0, 1)
+
+
+async def test_one_company_out_of_reach_does_not_hold_up_the_others_but_a_lost_database_ends_the_pass(
+    application: Application, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [await new_company(application) for _ in range(4)]
+    close_some, unreachable = reports_module._close_some, {made[0]}
+
+    async def close_or_fail(connection: Connection, company_id: int, now: datetime, *, wait: bool) -> Any:
+        if company_id in unreachable:
+            raise Unavailable("the query took too long and was cancelled", code="query_too_heavy")
+        return await close_some(connection, company_id, now, wait=wait)
+
+    monkeypatch.setattr(reports_module, "_close_some", close_or_fail)
+    closed = await application.reports.close_due(TUESDAY_MIDNIGHT)
+    assert (closed.reports, closed.failed) == (3, 1)
+    unreachable |= set(made)
+    with pytest.raises(Unavailable):
+        await application.reports.close_due(TUESDAY_MIDNIGHT + DAY)
+    unreachable.clear()
+    assert (await application.reports.close_due(TUESDAY_MIDNIGHT + DAY)).reports == 2 + 3
+
+
+async def test_a_company_that_was_removed_is_passed_over(application: Application, endpoints: Endpoints) -> None:
+    gone, sound = await new_company(application), await new_company(application)
+    with psycopg.connect(endpoints.admin_url) as connection:
+        connection.execute("DELETE FROM companies WHERE company_id = %s", (gone,))
+    assert await application.reports.close_due(TUESDAY_MIDNIGHT) == ClosedReports(companies=1, reports=1)
+    assert len(reports_of(endpoints, sound)) == 1
 
 
 async def test_only_the_operator_closes_by_hand_and_only_what_exists(application: Application) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from secretaria.core import money
 from secretaria.core.access import Caller
+from secretaria.core.errors import NotFound, Unavailable
 from secretaria.core.period import local_day, next_day_start
 from secretaria.core.price import PriceBook
 from secretaria.core.rating import Charge
@@ -32,6 +33,8 @@ PERIODS_PER_TRANSACTION_MAX: Final = 64
 TRANSACTIONS_PER_COMPANY_MAX: Final = 200
 REVISION_INTERVAL: Final = timedelta(hours=1)
 """At most one new revision of a period in this time; a company that only moved is looked at as often."""
+
+UNAVAILABLE_MAX: Final = 3
 
 _log = structlog.get_logger(__name__)
 
@@ -69,19 +72,26 @@ class ReportService:
     async def close_due(self, now: datetime, *, companies_max: int = COMPANIES_MAX) -> ClosedReports:
         """Close what is due of up to companies_max companies; one that fails is logged and does not stop the rest.
 
-        Raises Unavailable when the database is away.
+        Raises Unavailable when the database is away: UNAVAILABLE_MAX companies in a row could not be reached.
         """
         async with transaction(self._database.operator) as connection:
             due = await reports.read_due_companies(
                 connection, now=now, recheck_before=now - REVISION_INTERVAL, limit=companies_max
             )
         closed = ClosedReports(more=len(due) == companies_max)
+        unavailable = 0
         for company_id in due:
             try:
                 closed += await self._close_company(company_id, now, wait=False)
-            except (psycopg.Error, ArithmeticError, ValueError):
+                unavailable = 0
+            except NotFound:
+                continue  # removed since it was found due
+            except (psycopg.Error, ArithmeticError, ValueError, Unavailable) as error:
                 _log.exception("close_failed", company_id=company_id)
                 closed += ClosedReports(companies=1, failed=1)
+                unavailable += isinstance(error, Unavailable)
+                if unavailable >= UNAVAILABLE_MAX:
+                    raise
         return closed
 
     async def close(self, caller: Caller, company_id: int, now: datetime) -> ClosedReports:

@@ -62,7 +62,8 @@ async def read_due_companies(
 ) -> list[int]:
     """Return companies whose day has ended, or that moved since a look by recheck_before; longest ago first."""
     cursor = await connection.execute(
-        "SELECT h.company_id FROM company_heads AS h LEFT JOIN report_progress AS p ON p.company_id = h.company_id "
+        "SELECT h.company_id FROM company_heads AS h JOIN companies AS c ON c.company_id = h.company_id "
+        "LEFT JOIN report_progress AS p ON p.company_id = h.company_id "
         "WHERE p.company_id IS NULL OR p.next_close_at <= %(now)s "
         "OR (h.version > p.head_version AND p.checked_at <= %(recheck_before)s) "
         "ORDER BY p.checked_at NULLS FIRST, h.company_id LIMIT %(limit)s",
