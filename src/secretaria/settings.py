@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from decimal import Decimal
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=1, le=65535)
     public_url: str = ""
+    trusted_proxies: str = ""
     secretaria_secret_key: str | None = Field(default=None, repr=False, min_length=SECRET_KEY_CHARS_MIN)
 
     @field_validator("usd_to_brl")
@@ -99,6 +101,15 @@ class Settings(BaseSettings):
     @classmethod
     def _http(cls, value: str) -> str:
         return (_http_url(value) or "").rstrip("/") if value else ""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            return ",".join(str(ip_network(part)) if "/" in part else str(ip_address(part)) for part in parts)
+        except ValueError:
+            raise ValueError("must be addresses or networks with commas between, like 127.0.0.1,10.0.0.0/8") from None
 
     @field_validator("host", "billing_currency", mode="before")
     @classmethod

@@ -59,6 +59,8 @@ def test_it_takes_an_empty_variable_for_unset(monkeypatch: pytest.MonkeyPatch, n
         ("PUBLIC_URL", "panel.example.com"),
         ("PUBLIC_URL", "http://host:99999"),
         ("SECRETARIA_SECRET_KEY", "topsecret"),
+        ("TRUSTED_PROXIES", "proxy.local"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
 def test_it_names_the_variable_in_one_line_when_its_value_cannot_be_meant(

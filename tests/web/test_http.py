@@ -92,7 +92,7 @@ async def serving(application: Application, limits: Limits = QUICK) -> AsyncIter
     with contextlib.closing(listen("127.0.0.1", 0)) as listener:
         server = Server(application, limits)
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, not an event
+        while not server.started:
             await asyncio.sleep(0.01)
         try:
             yield Served(listener.getsockname()[1])
@@ -350,6 +350,15 @@ async def test_a_forwarded_address_is_not_believed(served: Served, application: 
         )
         statuses.append(answer.status)
     assert statuses == [401] * 5 + [429]
+
+
+async def test_a_proxy_of_ours_is_believed_about_its_clients(application: Application) -> None:
+    object.__setattr__(application.settings, "trusted_proxies", "127.0.0.1")
+    body = '{"email": "nobody@example.com", "password": "wrong"}'
+    async with serving(application) as served:
+        for number in range(6):
+            head = LOGIN + f"X-Forwarded-For: 10.9.9.9, 10.0.0.{number}\r\nContent-Length: {len(body)}\r\n\r\n"
+            assert (await served.ask(head + body)).status == 401
 
 
 async def test_a_refusal_on_the_wire_carries_the_same_headers_as_any_answer(served: Served) -> None:

@@ -46,7 +46,7 @@ class Phase(Enum):
     ENDED = "closing: what still comes is thrown away"
 
 
-class Refused(Exception):  # noqa: N818 - raised through the parser, for _refuse to answer
+class Refused(Exception):
     """The request being read is refused with this answer."""
 
     def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:

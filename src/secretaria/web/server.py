@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import structlog
 import uvicorn
@@ -61,6 +62,10 @@ class Server(uvicorn.Server):
 
     def __init__(self, application: Application, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
         self._application = application
+        proxies = application.settings.trusted_proxies
+        if proxies:
+            # All of a proxy's connections are its clients'.
+            limits = replace(limits, connections_per_address_max=limits.connections_max)
         super().__init__(
             Config(
                 create_app(application),
@@ -70,8 +75,9 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                # Addresses and schemes come from the socket, not from what a client says about itself.
-                proxy_headers=False,
+                # Addresses and schemes come from the socket; only a proxy of ours is believed about its clients.
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=proxies,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
                 # A backstop: the protocol refuses connections before this is reached.
