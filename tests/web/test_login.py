@@ -112,6 +112,12 @@ async def test_logout_counts_at_once_and_takes_the_cookie_back(client: httpx2.As
         assert (await client.get("/api/auth/me", headers=headers)).status_code == 401
 
 
+async def test_a_program_with_a_cookie_jar_logs_in_and_out(client: httpx2.AsyncClient, shop: Shop) -> None:
+    await login(client)
+    assert (await client.post("/api/auth/logout")).status_code == 204
+    assert (await client.get("/api/auth/me")).status_code == 401
+
+
 async def test_a_login_makes_a_session_of_its_own_whatever_the_browser_brought(
     client: httpx2.AsyncClient, shop: Shop
 ) -> None:
@@ -199,7 +205,11 @@ async def test_a_key_in_the_address_is_refused_and_told_why(client: httpx2.Async
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
         ({"Origin": BASE_URL + ".evil.example"}, False),
-        ({}, False),
+        ({"Referer": BASE_URL + "/empresas"}, True),
+        ({"Referer": "https://evil.example/form"}, False),
+        ({"Referer": "http://[::1"}, False),
+        # A program with a cookie jar: no browser sends JSON to another site without asking us first.
+        ({}, True),
     ],
 )
 async def test_with_the_cookie_only_our_own_pages_change_something(
@@ -215,6 +225,9 @@ async def test_with_the_cookie_only_our_own_pages_change_something(
 async def test_a_form_of_another_site_changes_nothing(client: httpx2.AsyncClient, shop: Shop) -> None:
     headers = shop.cookie("ours") | {"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
     assert (await client.post("/api/keys", content='{"name": "x"}', headers=headers)).status_code == 403
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        headers = shop.cookie("ours") | {"Content-Type": content_type}
+        assert (await client.post("/api/keys", content='{"name": "x"}', headers=headers)).status_code == 403
     # Logging a visitor into a foreign account is refused as well.
     answer = await client.post(
         "/api/auth/login", json={"email": OURS, "password": PASSWORD}, headers={"Sec-Fetch-Site": "cross-site"}

@@ -1,7 +1,9 @@
 """Who is asking: a Bearer token or the panel's cookie, never both, never from the address line.
 
 The rules of reliability B099 to B106. A cookie is sent by the browser whoever made it send the request, so requests
-that change something must then come from our own pages: Sec-Fetch-Site says so, or the Origin does.
+that change something must then come from our own pages: Sec-Fetch-Site says so, or the Origin does. Every browser
+of the last years sends one of them with such a request. Where neither is there, it is a program with a cookie jar, or
+a very old browser, whose forms we still refuse: by their content type, or by a foreign Referer.
 """
 
 from datetime import datetime
@@ -23,6 +25,7 @@ from secretaria.settings import Settings
 
 COOKIE = "panel_token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 SECRETS_IN_URL = frozenset({"api_key", "apikey", "token", "access_token", "panel_token"})
 
 _log = structlog.get_logger(__name__)
@@ -79,11 +82,15 @@ def require_same_origin(scope: Scope, settings: Settings) -> None:
     if scope["method"] in SAFE_METHODS:
         return
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    site = headers.get(b"sec-fetch-site")
-    if site is not None:
-        allowed = site in ("same-origin", "none")
+    own = _own_origins(scope, headers.get(b"host", ""), settings)
+    if b"sec-fetch-site" in headers:
+        allowed = headers[b"sec-fetch-site"] in ("same-origin", "none")
+    elif b"origin" in headers:
+        allowed = headers[b"origin"].lower() in own
+    elif b"referer" in headers:
+        allowed = _origin_of(headers[b"referer"]) in own
     else:
-        allowed = headers.get(b"origin", "").lower() in _own_origins(scope, headers.get(b"host", ""), settings)
+        allowed = headers.get(b"content-type", "").partition(";")[0].strip().lower() not in FORM_TYPES
     if not allowed:
         raise NotAllowed(
             "with the cookie, changes are taken from this server's own pages only (Sec-Fetch-Site or Origin); "
@@ -143,5 +150,12 @@ def _refuse_secrets_in_url(scope: Scope) -> None:
 
 def _own_origins(scope: Scope, host: str, settings: Settings) -> set[str]:
     """The origins of our own pages. Host was checked against the list of our names before (web/door.py)."""
-    public = urlsplit(settings.public_url)
-    return {f"{scope['scheme']}://{host}".lower(), f"{public.scheme}://{public.netloc}".lower()}
+    return {f"{scope['scheme']}://{host}".lower(), _origin_of(settings.public_url)}
+
+
+def _origin_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}".lower()
