@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, date
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
-from secretaria.core.event import CORRECTED, Direction, UsageEvent, content_hash_of, identity_of
+from secretaria.core.event import Direction, UsageEvent, content_hash_of, identity_of
 from secretaria.core.period import DayFinder
 from secretaria.core.price import Dimensions, channel_of, normal_category
 
 UNKNOWN_CATEGORY = "OTHER"
 FOLDED_COST_CENTER = "other"
+SECONDS_CACHED_MAX = 8_192
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - written without its zone, which COPY gets as +00
 
 
 # Dimensions as they were sent: what the hot path looks series up by.
@@ -41,7 +44,11 @@ def folded(dimensions: Dimensions) -> Dimensions:
 
 
 class PreparedEvent(msgspec.Struct, gc=False):
-    """What one event adds, and where. A correction's place and difference are known only once its original is read."""
+    """What one event adds, and where.
+
+    series_id is found while it is counted. A correction's place and difference are known only once its original is
+    read; `corrects` is that original's identity.
+    """
 
     company_id: int
     identity: str
@@ -56,11 +63,19 @@ class PreparedEvent(msgspec.Struct, gc=False):
     response_ms: int
     response_count: int
     event: UsageEvent
+    series_id: int = 0
+    corrects: str | None = None
 
     @property
-    def is_correction(self) -> bool:
-        """Tell whether this replaces an earlier event's quantities."""
-        return self.event.type == CORRECTED
+    def is_inbound(self) -> bool:
+        """Tell whether the message came from the end customer."""
+        return self.dimensions[0] == Direction.INBOUND
+
+
+@lru_cache(maxsize=SECONDS_CACHED_MAX)
+def _second_text(seconds: int) -> str:
+    # In UTC: PostgreSQL takes no offset past 15:59, RFC 3339 does.
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(" ")
 
 
 def prepare(
@@ -77,8 +92,8 @@ def prepare(
         occurred_at = received[1]
     else:
         day, hour = days.find(occurred_us)
-        # In UTC: PostgreSQL takes no offset past 15:59, RFC 3339 does.
-        occurred_at = event.time.astimezone(UTC).isoformat()
+        seconds, micros = divmod(occurred_us, 1_000_000)
+        occurred_at = f"{_second_text(seconds)}.{micros:06}+00"
     response_ms = data.response_ms
     return PreparedEvent(
         company_id,
@@ -108,6 +123,7 @@ def prepare(
 class Delta(msgspec.Struct, gc=False):
     """What a group of events adds to one (company, day, hour, series)."""
 
+    inbound: bool
     messages: int = 0
     tokens_input: int = 0
     tokens_output: int = 0
@@ -118,14 +134,14 @@ class Delta(msgspec.Struct, gc=False):
 DeltaKey = tuple[int, date, int, int]
 
 
-def sum_deltas(rows: Iterable[tuple[PreparedEvent, int]]) -> dict[DeltaKey, Delta]:
-    """Return what (event, series_id) pairs add, by (company_id, day, hour, series_id), in sorted order of the keys."""
+def sum_deltas(rows: Iterable[PreparedEvent]) -> dict[DeltaKey, Delta]:
+    """Return what events with their series add, by (company_id, day, hour, series_id), in sorted order of the keys."""
     deltas: dict[DeltaKey, Delta] = {}
-    for row, series_id in rows:
-        key = (row.company_id, row.day, row.hour, series_id)
+    for row in rows:
+        key = (row.company_id, row.day, row.hour, row.series_id)
         delta = deltas.get(key)
         if delta is None:
-            deltas[key] = delta = Delta()
+            deltas[key] = delta = Delta(row.is_inbound)
         delta.messages += row.messages
         delta.tokens_input += row.tokens_input
         delta.tokens_output += row.tokens_output

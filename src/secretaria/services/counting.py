@@ -67,16 +67,6 @@ class Counted(msgspec.Struct):
     repeaters: set[int]
 
 
-class Entry(msgspec.Struct):
-    """One event on its way into the sums: its place in the group, its series, and what it corrects."""
-
-    place: int
-    row: PreparedEvent
-    series_id: int
-    inbound: bool
-    corrects: str | None = None
-
-
 class Group:
     """The steps over one group of prepared events, in the order of the locks."""
 
@@ -103,10 +93,11 @@ class Group:
         """Run every step. Raises StaleSettingsError, or psycopg.Error when the transaction must be rolled back."""
         await self._lock_heads()
         plain, corrections = await self._claim()
-        entries = await self._with_series(plain)
-        await self._fold_excess(entries)
-        await self._count_messages_once(entries)
-        await self._write(entries)
+        rows = [self._rows[place] for place in plain]
+        await self._find_series(rows)
+        await self._fold_excess(rows)
+        await self._count_messages_once(rows)
+        await self._write(rows)
         for place in corrections:
             await self._correct(place)
         return self._counted
@@ -133,7 +124,7 @@ class Group:
             key = (row.company_id, row.identity)
             if firsts.setdefault(key, place) != place:
                 followers.setdefault(key, []).append(place)
-        corrections = [place for place in firsts.values() if self._rows[place].is_correction]
+        corrections = [place for place in firsts.values() if self._rows[place].event.data.corrects is not None]
         stored = await self._stored_hashes(firsts, corrections)
         if len(corrections) < len(firsts):
             stored |= await self._add_identities(firsts, corrections, stored)
@@ -164,7 +155,7 @@ class Group:
             doubtful += [
                 self._rows[place]
                 for (company_id, _), place in firsts.items()
-                if company_id in self._repeaters and not self._rows[place].is_correction
+                if company_id in self._repeaters and self._rows[place].event.data.corrects is None
             ]
         return await store.existing_hashes(self._connection, doubtful) if doubtful else {}
 
@@ -191,89 +182,75 @@ class Group:
             await store.add_identities(self._connection, rest, direct=self._direct)
         return taken
 
-    async def _with_series(self, places: Sequence[int]) -> list[Entry]:
-        entries: list[Entry] = []
-        missing: list[Entry] = []
-        rows, settings = self._rows, self._settings
-        for place in places:
-            row = rows[place]
+    async def _find_series(self, rows: Sequence[PreparedEvent]) -> None:
+        settings = self._settings
+        missing: list[PreparedEvent] = []
+        for row in rows:
             series_id = settings[row.company_id].series.get(row.dimensions)
-            entry = Entry(place, row, series_id or 0, row.dimensions[0] == Direction.INBOUND)
-            entries.append(entry)
             if series_id is None:
-                missing.append(entry)
+                missing.append(row)
+            else:
+                row.series_id = series_id
         if missing:
-            wanted = {(entry.row.company_id, entry.row.dimensions): None for entry in missing}
-            known = {key: dimensions_of(key[1]) for key in wanted}
-            found = await store.intern_series(self._connection, [(key[0], known[key]) for key in wanted])
-            self._counted.series = {key: found[key[0], known[key]] for key in wanted}
-            for entry in missing:
-                entry.series_id = self._counted.series[entry.row.company_id, entry.row.dimensions]
-        return entries
+            known = {(row.company_id, row.dimensions): dimensions_of(row.dimensions) for row in missing}
+            found = await store.intern_series(
+                self._connection, [(company_id, dimensions) for (company_id, _), dimensions in known.items()]
+            )
+            self._counted.series = {key: found[key[0], dimensions] for key, dimensions in known.items()}
+            for row in missing:
+                row.series_id = self._counted.series[row.company_id, row.dimensions]
 
-    async def _fold_excess(self, entries: list[Entry]) -> None:
+    async def _fold_excess(self, rows: Sequence[PreparedEvent]) -> None:
         """Past SERIES_A_DAY_MAX series a company and day, template and cost centre fold into one."""
         unseen: dict[tuple[int, date], dict[int, None]] = {}
-        for entry in entries:
-            row = entry.row
-            if (row.company_id, row.day, entry.series_id) not in self._day_series:
-                unseen.setdefault((row.company_id, row.day), {})[entry.series_id] = None
+        for row in rows:
+            if (row.company_id, row.day, row.series_id) not in self._day_series:
+                unseen.setdefault((row.company_id, row.day), {})[row.series_id] = None
         if not unseen:
             return
         counts = await store.count_day_series(self._connection, unseen)
         for (company_id, day), series_ids in unseen.items():
             if counts[company_id, day] + len(series_ids) > SERIES_A_DAY_MAX:
-                await self._fold_day(company_id, day, entries)
-        self._counted.day_series = {(entry.row.company_id, entry.row.day, entry.series_id) for entry in entries}
+                await self._fold_day(company_id, day, rows)
+        self._counted.day_series = {(row.company_id, row.day, row.series_id) for row in rows}
 
-    async def _fold_day(self, company_id: int, day: date, entries: list[Entry]) -> None:
+    async def _fold_day(self, company_id: int, day: date, rows: Sequence[PreparedEvent]) -> None:
         in_use = await store.read_day_series(self._connection, company_id, day)
-        excess: list[tuple[Entry, Dimensions]] = []
-        for entry in entries:
-            if entry.row.company_id != company_id or entry.row.day != day or entry.series_id in in_use:
+        excess: list[tuple[PreparedEvent, Dimensions]] = []
+        for row in rows:
+            if row.company_id != company_id or row.day != day or row.series_id in in_use:
                 continue
             if len(in_use) < SERIES_A_DAY_MAX:
-                in_use.add(entry.series_id)
+                in_use.add(row.series_id)
                 continue
-            dimensions = dimensions_of(entry.row.dimensions)
+            dimensions = dimensions_of(row.dimensions)
             if dimensions.template_id is not None or dimensions.cost_center is not None:
-                excess.append((entry, folded(dimensions)))
+                excess.append((row, folded(dimensions)))
         if excess:
             wanted = [(company_id, dimensions) for _, dimensions in excess]
             found = await store.intern_series(self._connection, wanted)
-            for entry, dimensions in excess:
-                entry.series_id = found[company_id, dimensions]
+            for row, dimensions in excess:
+                row.series_id = found[company_id, dimensions]
 
-    async def _count_messages_once(self, entries: list[Entry]) -> None:
+    async def _count_messages_once(self, rows: list[PreparedEvent]) -> None:
         """One wamid is one message however it is reported: a later report adds only what the earlier lacked."""
-        reports = [(entry, entry.row.event.data.wamid) for entry in entries if entry.row.event.data.wamid is not None]
+        reports = [(place, wamid) for place, row in enumerate(rows) if (wamid := row.event.data.wamid) is not None]
         if not reports:
             return
-        keys = list({(entry.row.company_id, wamid): None for entry, wamid in reports if wamid is not None})
+        keys = list({(rows[place].company_id, wamid): None for place, wamid in reports})
         states = await store.read_messages(self._connection, keys)
-        firsts: dict[tuple[int, str], Entry] = {}
-        for entry, wamid in reports:
-            key = (entry.row.company_id, wamid or "")
-            firsts.setdefault(key, entry)
-            entry.row, states[key] = _add_report(entry.row, states.get(key))
-        await store.write_messages(
-            self._connection, [(entry.row, entry.series_id, states[key]) for key, entry in sorted(firsts.items())]
-        )
+        firsts: dict[tuple[int, str], PreparedEvent] = {}
+        for place, wamid in reports:
+            key = (rows[place].company_id, wamid)
+            rows[place], states[key] = _add_report(rows[place], states.get(key))
+            firsts.setdefault(key, rows[place])
+        await store.write_messages(self._connection, [(row, states[key]) for key, row in sorted(firsts.items(), key=lambda item: item[0])])
 
-    async def _write(self, entries: Sequence[Entry]) -> None:
-        if not entries:
+    async def _write(self, rows: Sequence[PreparedEvent]) -> None:
+        if not rows:
             return
-        await store.add_events(
-            self._connection,
-            [(entry.row, entry.series_id, entry.corrects) for entry in entries],
-            direct=self._direct,
-        )
-        await store.add_sums(
-            self._connection,
-            sum_deltas((entry.row, entry.series_id) for entry in entries),
-            heads=self._heads,
-            inbound=frozenset(entry.series_id for entry in entries if entry.inbound),
-        )
+        await store.add_events(self._connection, rows, direct=self._direct)
+        await store.add_sums(self._connection, sum_deltas(rows), heads=self._heads)
 
     async def _correct(self, place: int) -> None:
         """Apply one correction to its original's day: the event stores the difference, so that sums stay sums."""
@@ -292,6 +269,9 @@ class Group:
             return
         difference = msgspec.structs.replace(
             row,
+            series_id=original.series_id,
+            corrects=identity,
+            dimensions=(Direction.INBOUND if original.inbound else Direction.OUTBOUND, *row.dimensions[1:]),
             day=original.day,
             hour=original.hour,
             messages=row.messages - original.messages,
@@ -301,7 +281,7 @@ class Group:
             response_count=row.response_count - original.response_count,
         )
         await store.add_identities(self._connection, [row], direct=self._direct)
-        await self._write([Entry(place, difference, original.series_id, original.inbound, identity)])
+        await self._write([difference])
 
 
 def _add_report(

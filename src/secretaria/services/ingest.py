@@ -43,6 +43,7 @@ REPEATER_MEMORY_S = 30.0
 MONTHS_REREAD_AFTER_S = 1.0
 PUBLISH_EVERY_S = 0.05
 COMPANY_ID_DIGITS_MAX = 18
+YIELD_EVERY_EVENTS = 128
 NOBODY = -1  # the company of an operator's event that names none that could exist
 _DAY_US = 86_400 * 1_000_000
 _EPOCH_DAY = date(1970, 1, 1)
@@ -108,6 +109,9 @@ class IngestService:
         rejections = list(rejected)
         admitted: list[tuple[int, PreparedEvent]] = []
         for (index, event), company_id in zip(events, companies, strict=True):
+            if index % YIELD_EVERY_EVENTS == YIELD_EVERY_EVENTS - 1:
+                # Let the lanes hand PostgreSQL its next statement: it must not wait for a whole batch to be read.
+                await asyncio.sleep(0)
             occurred_us = None if event.time is None else epoch_us(event.time)
             refusal = refuse_content(event)
             if refusal is None and occurred_us is not None:

@@ -83,11 +83,9 @@ async def add_identities(connection: Connection, rows: Sequence[PreparedEvent], 
     await _copy(connection, "event_identities", "company_id, identity, content_hash, occurred_at", data, direct=direct)
 
 
-async def add_events(
-    connection: Connection, rows: Sequence[tuple[PreparedEvent, int, str | None]], *, direct: bool
-) -> None:
-    """Add the facts: (event, series_id, identity of the corrected event)."""
-    data = "".join([_event_line(row, series_id, corrects) for row, series_id, corrects in rows])
+async def add_events(connection: Connection, rows: Sequence[PreparedEvent], *, direct: bool) -> None:
+    """Add the facts, each with its series."""
+    data = "".join([_event_line(row) for row in rows])
     columns = (
         "company_id, occurred_at, identity, series_id, day, hour, messages, tokens_input, tokens_output, "
         "response_ms, response_count, source, event_id, wamid, template_id, cost_center, corrects"
@@ -100,7 +98,7 @@ def _day_text(day: date) -> str:
     return day.isoformat()
 
 
-def _event_line(row: PreparedEvent, series_id: int, corrects: str | None) -> str:
+def _event_line(row: PreparedEvent) -> str:
     event = row.event
     data = event.data
     if data.wamid is None and data.template_id is None and data.cost_center is None:
@@ -109,9 +107,9 @@ def _event_line(row: PreparedEvent, series_id: int, corrects: str | None) -> str
         template = "\\N" if data.template_id is None else data.template_id
         rest = f"{_text(data.wamid)}\t{template}\t{_text(data.cost_center)}"
     return (
-        f"{row.company_id}\t{row.occurred_at}\t{row.identity}\t{series_id}\t{_day_text(row.day)}\t{row.hour}\t{row.messages}\t"
+        f"{row.company_id}\t{row.occurred_at}\t{row.identity}\t{row.series_id}\t{_day_text(row.day)}\t{row.hour}\t{row.messages}\t"
         f"{row.tokens_input}\t{row.tokens_output}\t{row.response_ms}\t{row.response_count}\t"
-        f"{_text(event.source)}\t{_text(event.id)}\t{rest}\t{corrects or _NULL}\n"
+        f"{_text(event.source)}\t{_text(event.id)}\t{rest}\t{row.corrects or _NULL}\n"
     )
 
 
@@ -190,12 +188,9 @@ async def count_day_series(connection: Connection, days: Iterable[tuple[int, dat
 
 
 async def add_sums(
-    connection: Connection, deltas: Mapping[DeltaKey, Delta], *, heads: Mapping[int, Head], inbound: frozenset[int]
+    connection: Connection, deltas: Mapping[DeltaKey, Delta], *, heads: Mapping[int, Head]
 ) -> None:
-    """Add the deltas to the hourly and daily sums and the month's counters, in one statement.
-
-    inbound: the series ids whose messages came from the end customer.
-    """
+    """Add the deltas to the hourly and daily sums and the month's counters, in one statement."""
     keys, sums = list(deltas), list(deltas.values())
     await connection.execute(
         _ADD_SUMS,
@@ -205,7 +200,7 @@ async def add_sums(
             array(hour for _, _, hour, _ in keys),
             array(series_id for _, _, _, series_id in keys),
             array(heads[company_id].version for company_id, _, _, _ in keys),
-            array("t" if series_id in inbound else "f" for _, _, _, series_id in keys),
+            array("t" if delta.inbound else "f" for delta in sums),
             array(delta.messages for delta in sums),
             array(delta.tokens_input for delta in sums),
             array(delta.tokens_output for delta in sums),
@@ -266,10 +261,8 @@ async def read_messages(
     return {(company_id, wamid): CountedMessage(*counted) for company_id, wamid, *counted in await cursor.fetchall()}
 
 
-async def write_messages(
-    connection: Connection, reports: Sequence[tuple[PreparedEvent, int, CountedMessage]]
-) -> None:
-    """Note what is counted of each wamid now: (first event of it in this group, its series_id, the new state)."""
+async def write_messages(connection: Connection, reports: Sequence[tuple[PreparedEvent, CountedMessage]]) -> None:
+    """Note what is counted of each wamid now: (first event of it in this group, the new state)."""
     await connection.execute(
         "INSERT INTO messages AS m (company_id, wamid, identity, day, hour, series_id, counted, tokens, response) "
         "SELECT * FROM unnest(%s::bigint[], %s::text[], %s::uuid[], %s::date[], %s::smallint[], %s::bigint[], "
@@ -277,15 +270,15 @@ async def write_messages(
         "ON CONFLICT (company_id, wamid) DO UPDATE SET "
         "counted = excluded.counted, tokens = excluded.tokens, response = excluded.response",
         (
-            array(row.company_id for row, _, _ in reports),
-            [row.event.data.wamid for row, _, _ in reports],
-            array(row.identity for row, _, _ in reports),
-            array(row.day for row, _, _ in reports),
-            array(row.hour for row, _, _ in reports),
-            array(series_id for _, series_id, _ in reports),
-            [state.counted for _, _, state in reports],
-            [state.tokens for _, _, state in reports],
-            [state.response for _, _, state in reports],
+            array(row.company_id for row, _ in reports),
+            [row.event.data.wamid for row, _ in reports],
+            array(row.identity for row, _ in reports),
+            array(row.day for row, _ in reports),
+            array(row.hour for row, _ in reports),
+            array(row.series_id for row, _ in reports),
+            [state.counted for _, state in reports],
+            [state.tokens for _, state in reports],
+            [state.response for _, state in reports],
         ),
     )
 
