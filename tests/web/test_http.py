@@ -12,9 +12,11 @@ import msgspec
 import pytest
 
 from secretaria.bootstrap import Application
+from secretaria.core.errors import ConfigurationError
 from secretaria.web.door import BODY_BYTES_MAX
 from secretaria.web.protocol import Limits
-from secretaria.web.server import Server, listen
+from secretaria.web.server import SHUTDOWN_GRACE_S, Server, listen
+from tests.web.conftest import Shop
 
 pytestmark = pytest.mark.anyio
 
@@ -367,6 +369,31 @@ async def test_a_refusal_on_the_wire_carries_the_same_headers_as_any_answer(serv
     for name in ("content-security-policy", "x-content-type-options", "referrer-policy", "x-request-id", "date"):
         assert name in answer.headers
     assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_range_is_not_looked_at(served: Served) -> None:
+    ranges = ",".join(f"{number}-{number}" for number in range(1_500))
+    answer = await served.ask(get("/docs/reference.css", f"Range: bytes={ranges}"))
+    assert answer.status == 200
+
+
+async def test_a_server_that_stops_does_not_wait_for_open_streams(application: Application, shop: Shop) -> None:
+    cookie = f"Cookie: panel_token={shop.tokens['operator']}"
+    async with contextlib.AsyncExitStack() as stack:
+        async with serving(application) as served:
+            wire = await stack.enter_async_context(served.wire())
+            await wire.send(get("/_/eventos?escopo=empresas", cookie))
+            async with asyncio.timeout(PATIENCE_S):
+                head = await wire.reader.readuntil(b"\r\n\r\n")
+                await wire.reader.readline()
+            assert b"text/event-stream" in head
+            started = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - started < SHUTDOWN_GRACE_S - 1
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    with contextlib.closing(listen("127.0.0.1", 0)) as taken, pytest.raises(ConfigurationError, match="PORT"):
+        listen("127.0.0.1", taken.getsockname()[1])
 
 
 async def test_requests_sent_together_are_answered_in_order(served: Served) -> None:

@@ -6,7 +6,8 @@ What ends a session or a key is written in the transaction that decides it, with
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -21,7 +22,7 @@ from secretaria.core.account import (
     network_of,
     normalise_email,
 )
-from secretaria.core.errors import DuplicateKey, InvalidInput, NotAllowed, NotAuthenticated, NotFound
+from secretaria.core.errors import DuplicateKey, InvalidInput, NotAllowed, NotAuthenticated, NotFound, Unavailable
 from secretaria.services.authentication import Authenticator
 from secretaria.services.credential import CredentialKind, create, parse
 from secretaria.services.login_throttle import KNOWN_NETWORK_DAYS, Attempt, LoginThrottle
@@ -36,6 +37,7 @@ from secretaria.store.users import User, UserSecret
 LOGIN_TTL = timedelta(days=14)
 PANEL_TOKEN_TTL = timedelta(days=30)
 PANEL_TOKEN_TTL_MAX = timedelta(days=366)
+LINE_WAIT_S = 10.0
 KEYS_ACTIVE_MAX = 100
 KEY_NAME_CHARS_MAX = 200
 
@@ -80,13 +82,25 @@ class AccessService:
         """
         account, encoded = _account_of(check_email(email)), check_password(password)
         attempt = Attempt(account, network_of(address), now)
-        # One at a time per network: attempts in flight count as failures until they are known not to be.
-        line = self._logins.setdefault(attempt.network, asyncio.Lock())
-        async with line:
+        async with self._line(attempt.network):
             found = await self._reserve(attempt)
             if not await self._passwords.verify(encoded, found.password_hash if found else None) or found is None:
                 raise _wrong_credentials()
             return await self._open_session(found, attempt)
+
+    @asynccontextmanager
+    async def _line(self, network: str) -> AsyncIterator[None]:
+        """One login at a time per network: attempts in flight count as failures until they are known not to be."""
+        lock = self._logins.setdefault(network, asyncio.Lock())
+        try:
+            async with asyncio.timeout(LINE_WAIT_S):
+                await lock.acquire()
+        except TimeoutError:
+            raise Unavailable("too many logins from there at once; try again") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def panel_token(self, caller: Caller, email: str, ttl: timedelta = PANEL_TOKEN_TTL) -> Login:
         """Open a session for someone without their password; for the operator at the command line."""
