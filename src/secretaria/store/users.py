@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from secretaria.core.account import Role
+from secretaria.core.errors import DuplicateKey
 from secretaria.store.database import Connection
 
 USERS_LISTED_MAX = 10_000
@@ -45,14 +46,15 @@ class UserSecret:
 async def insert(
     connection: Connection, company_id: int, *, email: str, role: Role, password_hash: str, locale: str
 ) -> User:
-    """Add a user and return them."""
+    """Add a user and return them; raises DuplicateKey when the company has one of this address."""
     cursor = await connection.execute(
         "INSERT INTO users (company_id, email, role, password_hash, locale) VALUES (%s, %s, %s, %s, %s) "  # noqa: S608 - constants
-        f"RETURNING {_COLUMNS}",
+        f"ON CONFLICT (company_id, email) DO NOTHING RETURNING {_COLUMNS}",
         (company_id, email, role.value, password_hash, locale),
     )
     row = await cursor.fetchone()
-    assert row is not None, "INSERT .. RETURNING gives one row"  # noqa: S101
+    if row is None:
+        raise DuplicateKey("a user with this e-mail address exists", pointer="/email")
     return _read(row).user
 
 
