@@ -129,6 +129,11 @@ class LiveHub:
             self._streams.discard(stream)
             self._forget_unwatched()
 
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
     def is_current(self, versions: Mapping[int, int]) -> bool:
         """Tell whether nothing newer than these versions has been heard of."""
         return all(self._versions.get(company_id, version) <= version for company_id, version in versions.items())

@@ -16,9 +16,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from secretaria.bootstrap import Application
 from secretaria.core.access import Caller
+from secretaria.core.access import Scope as AccessScope
 from secretaria.core.errors import NotAuthenticated, NotFound, Unavailable
 from secretaria.services.live import LiveHub, Stream
 from secretaria.web.auth import application_of, caller_of, token_of
+from secretaria.web.errors import problem_response, request_id_of
 from secretaria.web.panel.figures import View, watermark
 from secretaria.web.panel.i18n import texts
 from secretaria.web.panel.live_view import CompaniesFeed, CompanyFeed, Feed, SharedReadings, Snapshot
@@ -145,9 +147,13 @@ class EventStreamResponse(Response):
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve until either side ends it."""
-        del scope
-        with self._hub.open(self._caller, self._feed.company_ids) as stream:
+        """Serve until either side ends it; without room for another stream, say so and end."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stream = stack.enter_context(self._hub.open(self._caller, self._feed.company_ids))
+            except Unavailable as error:
+                await problem_response(error, request_id_of(scope))(scope, receive, send)
+                return
             gone = asyncio.create_task(_until_gone(receive, stream))
             try:
                 await self._write(stream, send)
@@ -198,15 +204,13 @@ async def events(
     shared: SharedReadings = request.app.state.live_readings
     wanted = {"escopo": escopo, "empresa": empresa, "apos": apos, "q": q}
     feed = await _feed_of(application, shared, caller, wanted, locale)
-    # Refusals are answered as such, before the stream begins.
-    with application.hub.open(caller, feed.company_ids):
-        pass
     return EventStreamResponse(application.hub, caller, feed, PageStream(application, feed, token, locale))
 
 
 async def _feed_of(
     application: Application, shared: SharedReadings, caller: Caller, wanted: Mapping[str, Any], locale: str
 ) -> Feed:
+    caller.require_scope(AccessScope.ANALYTICS_READ)
     if wanted["escopo"] == "empresas":
         rows = CompaniesFeed(
             application, shared, caller, after=wanted["apos"], search=wanted["q"], locale=locale

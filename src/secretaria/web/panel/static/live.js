@@ -2,11 +2,10 @@
 // The server sends everything when a stream opens, so a lost connection needs no Last-Event-ID.
 "use strict";
 (() => {
-  const SILENCE_MS = 25_000;
-  const OFFLINE_MS = 60_000;
+  const [SILENCE_MS, OFFLINE_MS] = [25_000, 60_000];
   const HIDDEN_MS = 60_000;
   const RETRY_MAX_S = 60;
-  const ATTRIBUTES = new Set(["y", "height"]);
+  const ATTRIBUTES = ["y", "height", "title"];
   const PAUSED = "secretaria.paused";
 
   const root = document.getElementById("ao-vivo");
@@ -16,12 +15,10 @@
   const pause = element("pausar");
 
   let source = null;
-  let retryTimer = 0;
-  let hiddenTimer = 0;
+  let retryTimer, hiddenTimer;
   let retryS = 1;
   let heardAt = performance.now();
-  let lost = false;
-  let ended = false;
+  let [lost, ended] = [false, false];
   let paused = localStorage.getItem(PAUSED) === "1";
 
   const write = (target, text) => {
@@ -36,11 +33,8 @@
 
   const apply = (message) => {
     for (const [id, text] of Object.entries(message.texts ?? {})) write(element(id), text);
-    for (const [id, marks] of Object.entries(message.marks ?? {})) {
-      for (const [name, value] of Object.entries(marks)) {
-        if (ATTRIBUTES.has(name)) element(id)?.setAttribute(name, value);
-      }
-    }
+    for (const [id, marks] of Object.entries(message.marks ?? {}))
+      for (const name of ATTRIBUTES) if (name in marks) element(id)?.setAttribute(name, marks[name]);
     if ("late" in message) element("dados-ate").dataset.late = String(message.late);
   };
 
@@ -73,7 +67,7 @@
       const answer = await fetch("/_/sessao", { cache: "no-store" });
       if (answer.status === 401) expire();
     } catch {
-      // Offline: the retry that is already planned will tell.
+      // Offline: the retry already planned will tell.
     }
   };
 
@@ -109,13 +103,8 @@
     localStorage.setItem(PAUSED, value ? "1" : "0");
     write(pause, value ? words.resume : words.pause);
     heardAt = performance.now();
-    if (value) {
-      close();
-      show("paused");
-    } else {
-      show("reconnecting");
-      open();
-    }
+    show(value ? "paused" : "reconnecting");
+    value ? close() : open();
   };
 
   pause.addEventListener("click", () => setPaused(!paused));
