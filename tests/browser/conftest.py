@@ -32,7 +32,8 @@ def installed_browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+# Playwright's own event loop runs in this thread until it is closed: tests of other files need theirs.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         executable = installed_browser()
