@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -62,8 +63,12 @@ def run_anywhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         assert "Traceback" not in err
         return Outcome(code, out, err)
 
+    root, procrastinate = logging.getLogger(), logging.getLogger("procrastinate")
+    before = root.handlers[:], root.level, procrastinate.level
     yield run
+    # What a command configured writes to a stream that ends with the test.
     structlog.reset_defaults()
+    root.handlers, root.level, procrastinate.level = before
 
 
 @pytest.fixture
