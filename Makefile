@@ -45,7 +45,7 @@ report: $(VENV)/.runtime ## Write a company's report into ./reports: make report
 	@$(BIN)/secretaria report --company "$(COMPANY_ID)" --format "$(FORMAT)"
 
 screenshots: $(VENV)/.dev browser ## Redraw docs/images from a demo
-	@$(BIN)/python docs/screenshots.py
+	@$(BIN)/python tests/browser/screenshots.py
 
 lock: $(VENV)/.dev ## Write requirements*.txt anew from requirements*.in (pins, hashes, no host names)
 	@$(LOCK) requirements.in requirements-build.in -o requirements.txt
