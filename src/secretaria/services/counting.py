@@ -4,7 +4,7 @@ Everything is decided after the heads are locked, from what the database holds t
 answers cannot have changed (the heads' settings_version proves it).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -55,6 +55,9 @@ NO_ORIGINAL = Outcome("original_not_found", "data.corrects names no recorded eve
 OTHER_DIRECTION = Outcome("direction_mismatch", "a correction keeps the original's direction")
 
 
+Key = tuple[int, str]
+
+
 class Counted(msgspec.Struct):
     """A counted group, not committed yet: an Outcome per event that was not accepted, the heads' new versions, and
     what may be cached once the transaction has committed.
@@ -87,23 +90,44 @@ class Group:
         self._repeaters = repeaters
         self._direct = direct_copy
         self._heads: dict[int, store.Head] = {}
+        # Until then nothing can have been done: a connection that turns out dead may simply be replaced.
+        self.holds_heads = False
         self._counted = Counted({}, {}, {}, set(), set())
 
-    async def count(self) -> Counted:
-        """Run every step. Raises StaleSettingsError, or psycopg.Error when the transaction must be rolled back."""
+    async def count_and_commit(self) -> Counted:
+        """Run every step and commit. Raises StaleSettingsError, or psycopg.Error: then nothing of it is there.
+
+        While PostgreSQL works, other requests are read by the same thread, so every wait for an answer also waits for
+        that thread: statements whose answers are not needed at once travel together, and what can be worked out
+        before or behind a statement is.
+        """
         await self._lock_heads()
-        plain, corrections = await self._claim()
-        rows = [self._rows[place] for place in plain]
-        await self._find_series(rows)
+        self.holds_heads = True
+        firsts, followers, corrections = self._first_of_each()
+        plain = [place for place in firsts.values() if place not in corrections]
+        await self._find_series([self._rows[place] for place in plain])
+        await self._claim(firsts, followers, corrections)
+        refused = self._counted.outcomes
+        rows = [self._rows[place] for place in plain if place not in refused]
         await self._fold_excess(rows)
         await self._count_messages_once(rows)
-        await self._write(rows)
+        if rows:
+            await store.add_events(self._connection, rows, direct=self._direct)
         for place in corrections:
-            await self._correct(place)
+            if place not in refused:
+                difference = await self._correct(place)
+                if difference is not None:
+                    await store.add_events(self._connection, [difference], direct=self._direct)
+                    rows.append(difference)
+        async with self._connection.pipeline():
+            if rows:
+                await store.add_sums(self._connection, sum_deltas(rows), heads=self._heads)
+            await self._connection.commit()
         return self._counted
 
     async def _lock_heads(self) -> None:
-        self._heads = await store.lock_heads(self._connection, {row.company_id for row in self._rows})
+        async with self._connection.pipeline():
+            self._heads = await store.lock_heads(self._connection, {row.company_id for row in self._rows})
         stale = {
             company_id
             for company_id, head in self._heads.items()
@@ -113,10 +137,11 @@ class Group:
             raise StaleSettingsError(stale)
         self._counted.versions = {company_id: head.version for company_id, head in self._heads.items()}
 
-    async def _claim(self) -> tuple[list[int], list[int]]:
-        """Tell repeats from what is new and claim the new identities; returns (plain, correction) places."""
-        firsts: dict[tuple[int, str], int] = {}
-        followers: dict[tuple[int, str], list[int]] = {}
+    def _first_of_each(self) -> tuple[dict[Key, int], dict[Key, list[int]], dict[int, None]]:
+        """Return the places of each identity's first event, of those that repeat it, and of the corrections."""
+        firsts: dict[Key, int] = {}
+        followers: dict[Key, list[int]] = {}
+        corrections: dict[int, None] = {}
         for place, row in enumerate(self._rows):
             if row.company_id not in self._heads:
                 self._counted.outcomes[place] = NO_COMPANY
@@ -124,55 +149,52 @@ class Group:
             key = (row.company_id, row.identity)
             if firsts.setdefault(key, place) != place:
                 followers.setdefault(key, []).append(place)
-        corrections = [place for place in firsts.values() if self._rows[place].event.data.corrects is not None]
+            elif row.event.data.corrects is not None:
+                corrections[place] = None
+        return firsts, followers, corrections
+
+    async def _claim(
+        self, firsts: Mapping[Key, int], followers: Mapping[Key, list[int]], corrections: Collection[int]
+    ) -> None:
+        """Tell repeats from what is new, and claim the new identities of all but corrections."""
         stored = await self._stored_hashes(firsts, corrections)
-        if len(corrections) < len(firsts):
-            stored |= await self._add_identities(firsts, corrections, stored)
+        left_out = {*corrections, *(firsts[key] for key in stored)} if stored or corrections else ()
+        rows = [self._rows[place] for place in firsts.values() if place not in left_out]
+        if rows:
+            stored |= await self._add_identities(rows)
         for key, content in stored.items():
             self._compare(firsts[key], content)
         for key, places in followers.items():
             content = stored.get(key, self._rows[firsts[key]].content_hash)
             for place in places:
                 self._compare(place, content)
-        fresh = [place for key, place in firsts.items() if key not in stored]
-        taken = set(corrections)
-        return [place for place in fresh if place not in taken], [place for place in fresh if place in taken]
 
     def _compare(self, place: int, content: str) -> None:
         row = self._rows[place]
         self._counted.repeaters.add(row.company_id)
         self._counted.outcomes[place] = DUPLICATE if row.content_hash == content else ID_CONFLICT
 
-    async def _stored_hashes(
-        self, firsts: Mapping[tuple[int, str], int], corrections: Sequence[int]
-    ) -> dict[tuple[int, str], str]:
+    async def _stored_hashes(self, firsts: Mapping[Key, int], corrections: Iterable[int]) -> dict[Key, str]:
         """Look up before claiming: corrections (their original is read first) and companies that just repeated.
 
         A claim that fails leaves a dead row for every identity of the group; a look-up leaves none.
         """
-        doubtful = [self._rows[place] for place in corrections]
+        doubtful = {place: self._rows[place] for place in corrections}
         if self._repeaters:
-            doubtful += [
-                self._rows[place]
-                for (company_id, _), place in firsts.items()
-                if company_id in self._repeaters and self._rows[place].event.data.corrects is None
-            ]
-        return await store.existing_hashes(self._connection, doubtful) if doubtful else {}
+            for (company_id, _), place in firsts.items():
+                if company_id in self._repeaters:
+                    doubtful[place] = self._rows[place]
+        return await store.existing_hashes(self._connection, list(doubtful.values())) if doubtful else {}
 
-    async def _add_identities(
-        self, firsts: Mapping[tuple[int, str], int], corrections: Sequence[int], stored: Mapping[tuple[int, str], str]
-    ) -> dict[tuple[int, str], str]:
+    async def _add_identities(self, rows: Sequence[PreparedEvent]) -> dict[Key, str]:
         """Claim straight away; where one is taken, undo, look all up, claim the rest. Returns the taken ones."""
-        left_out = {*corrections, *(firsts[key] for key in stored)}
-        rows = [self._rows[place] for place in firsts.values() if place not in left_out]
-        if not rows:
-            return {}
+        savepoint = await store.savepoint(self._connection)
         try:
-            async with self._connection.transaction():
-                await store.add_identities(self._connection, rows, direct=self._direct)
+            await store.add_identities(self._connection, rows, direct=self._direct)
         except psycopg.Error as error:
             if not store.is_duplicate(error):
                 raise
+            await savepoint.undo()
         else:
             return {}
         taken = await store.existing_hashes(self._connection, rows)
@@ -234,7 +256,9 @@ class Group:
 
     async def _count_messages_once(self, rows: list[PreparedEvent]) -> None:
         """One wamid is one message however it is reported: a later report adds only what the earlier lacked."""
-        reports = [(place, wamid) for place, row in enumerate(rows) if (wamid := row.event.data.wamid) is not None]
+        reports = [
+            (place, wamid) for place, row in enumerate(rows) if (wamid := row.event.data.wamid) is not None
+        ]
         if not reports:
             return
         keys = list({(rows[place].company_id, wamid): None for place, wamid in reports})
@@ -244,16 +268,13 @@ class Group:
             key = (rows[place].company_id, wamid)
             rows[place], states[key] = _add_report(rows[place], states.get(key))
             firsts.setdefault(key, rows[place])
-        await store.write_messages(self._connection, [(row, states[key]) for key, row in sorted(firsts.items(), key=lambda item: item[0])])
+        await store.write_messages(self._connection, [(firsts[key], states[key]) for key in sorted(firsts)])
 
-    async def _write(self, rows: Sequence[PreparedEvent]) -> None:
-        if not rows:
-            return
-        await store.add_events(self._connection, rows, direct=self._direct)
-        await store.add_sums(self._connection, sum_deltas(rows), heads=self._heads)
+    async def _correct(self, place: int) -> PreparedEvent | None:
+        """Claim one correction and return the difference it makes on its original's day, None where it is refused.
 
-    async def _correct(self, place: int) -> None:
-        """Apply one correction to its original's day: the event stores the difference, so that sums stay sums."""
+        The event stores the difference, so that sums stay sums.
+        """
         row = self._rows[place]
         reference = row.event.data.corrects
         if reference is None:
@@ -263,11 +284,12 @@ class Group:
         direction = row.event.data.direction
         if original is None:
             self._counted.outcomes[place] = NO_ORIGINAL
-            return
+            return None
         if direction is not None and (direction == Direction.INBOUND) != original.inbound:
             self._counted.outcomes[place] = OTHER_DIRECTION
-            return
-        difference = msgspec.structs.replace(
+            return None
+        await store.add_identities(self._connection, [row], direct=self._direct)
+        return msgspec.structs.replace(
             row,
             series_id=original.series_id,
             corrects=identity,
@@ -280,8 +302,6 @@ class Group:
             response_ms=row.response_ms - original.response_ms,
             response_count=row.response_count - original.response_count,
         )
-        await store.add_identities(self._connection, [row], direct=self._direct)
-        await self._write([difference])
 
 
 def _add_report(

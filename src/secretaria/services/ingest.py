@@ -41,10 +41,16 @@ COMPANIES_CACHED_MAX = 50_000
 STALE_RETRIES_MAX = 3
 REPEATER_MEMORY_S = 30.0
 MONTHS_REREAD_AFTER_S = 1.0
+DEAD_CONNECTIONS_MAX = 8
 PUBLISH_EVERY_S = 0.05
 COMPANY_ID_DIGITS_MAX = 18
 YIELD_EVERY_EVENTS = 128
 NOBODY = -1  # the company of an operator's event that names none that could exist
+_MAY_BE_TRIED_AGAIN = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+)
 _DAY_US = 86_400 * 1_000_000
 _EPOCH_DAY = date(1970, 1, 1)
 
@@ -158,7 +164,7 @@ class IngestService:
         missing = company_ids - self._companies.keys()
         if not missing:
             return
-        async with transaction(self._database.ingest) as connection:
+        async with transaction(self._database.operator) as connection:
             zones = await store.read_zones(connection, missing)
         if len(self._companies) + len(zones) > COMPANIES_CACHED_MAX:
             self._companies.clear()
@@ -173,7 +179,7 @@ class IngestService:
         """Refuse an instant whose UTC month has no partition; the catalogue is read at most once a second."""
         day = occurred_us // _DAY_US
         if time.monotonic() - self._months_read_at >= MONTHS_REREAD_AFTER_S:
-            async with transaction(self._database.ingest) as connection:
+            async with transaction(self._database.operator) as connection:
                 self._months = await store.read_months(connection)
             self._months_read_at = time.monotonic()
         month = (_EPOCH_DAY + timedelta(days=day)).strftime("%Y_%m")
@@ -200,24 +206,36 @@ class IngestService:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _write_rows(self, rows: Sequence[PreparedEvent]) -> Counted:
-        try:
-            async with self._database.ingest.connection() as connection, connection.transaction():
-                if self._direct_copy is None:
-                    self._direct_copy = await store.bypasses_row_level_security(connection)
-                group = Group(
-                    connection,
-                    rows,
-                    self._companies,
-                    day_series=self._day_series,
-                    repeaters=self._recent_repeaters(),
-                    direct_copy=self._direct_copy,
-                )
-                return await group.count()
-        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable):
-            raise
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            _log.warning("database_unavailable", error=str(error))
-            raise Unavailable("the database is not reachable right now; send it again", code="database_down") from error
+        """Count the rows in one transaction, on a live connection.
+
+        The pool's connections may all have died with the last server; one that fails before it held a lock has done
+        nothing and is replaced. Later, or when none is to be had, it is Unavailable: the commit may have happened.
+        """
+        for attempt in range(DEAD_CONNECTIONS_MAX + 1):
+            group: Group | None = None
+            try:
+                async with self._database.ingest.connection() as connection:
+                    if self._direct_copy is None:
+                        self._direct_copy = await store.bypasses_row_level_security(connection)
+                    group = Group(
+                        connection,
+                        rows,
+                        self._companies,
+                        day_series=self._day_series,
+                        repeaters=self._recent_repeaters(),
+                        direct_copy=self._direct_copy,
+                    )
+                    return await group.count_and_commit()
+            except _MAY_BE_TRIED_AGAIN:
+                raise
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if group is not None and not group.holds_heads and attempt < DEAD_CONNECTIONS_MAX:
+                    continue
+                _log.warning("database_unavailable", error=str(error))
+                raise Unavailable(
+                    "the database is not reachable right now; send it again", code="database_down"
+                ) from error
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _prepare_again(self, parts: Sequence[Part], company_ids: set[int]) -> None:
         for company_id in company_ids:

@@ -53,6 +53,23 @@ class CountedMessage(NamedTuple):
     response: bool
 
 
+class Savepoint:
+    """A point of the transaction to go back to; opened together with the statement that follows it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def undo(self) -> None:
+        """Go back to it: what was done since is undone, the transaction goes on."""
+        await self._connection.execute("ROLLBACK TO SAVEPOINT claim")
+
+
+async def savepoint(connection: Connection) -> Savepoint:
+    """Mark this point of the transaction."""
+    await connection.execute("SAVEPOINT claim")
+    return Savepoint(connection)
+
+
 async def lock_heads(connection: Connection, company_ids: Iterable[int]) -> dict[int, Head]:
     """Lock the heads in id order, raise their versions, and return them; a company that is not there is left out."""
     cursor = await connection.execute(
