@@ -7,6 +7,7 @@
 import argparse
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from secretaria.bootstrap import Application
 from secretaria.cli.demo import demo_service
 from secretaria.core.access import PROCESS
+from secretaria.core.event import RECORDED, Direction, UsageData, UsageEvent
 from secretaria.embedded.scratch import servers_for_tests
 from secretaria.services.demo import DemoAccess
 from secretaria.settings import Settings
@@ -27,7 +29,7 @@ from secretaria.store import migrations, partitions
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 NOW = datetime(2026, 11, 20, 17, 32, tzinfo=UTC)  # a Friday, 14:32 in Brasília
 HISTORY_DAYS = 26
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-dev-shm-usage"]
 WIDTHS = (1280, 768, 360, 320)
 
@@ -54,6 +56,11 @@ async def fill(application: Application) -> DemoAccess:
     access = await demo.prepare(None)
     await demo.fill(NOW - timedelta(days=HISTORY_DAYS), lambda _done, _all: None)
     await application.companies.create(PROCESS, "Ótica Lume", now=NOW)
+    unpriced = await application.companies.create(PROCESS, "Imobiliária Norte", now=NOW)
+    for number, category in enumerate((None, "ADS")):
+        data = UsageData(direction=Direction.OUTBOUND, messages=1_312, tokens_input=90_000, category=category)
+        event = UsageEvent("1.0", f"{number}", "fotos", RECORDED, data, subject=str(unpriced.company_id))
+        await application.ingest.submit(PROCESS, [(0, event)], now=NOW)
     return access
 
 
@@ -84,12 +91,12 @@ def take(page: Page, address: str, target: Path, *, full: bool) -> None:
 def take_all(browser: Browser, server: PanelServer, access: DemoAccess, folder: Path) -> None:
     """Take every page in every look."""
     folder.mkdir(parents=True, exist_ok=True)
-    never_used = access.company_id + 5
     pages = {
         "empresas": "/empresas",
         "empresa": f"/empresas/{access.company_id}",
         "kolkata": f"/empresas/{access.company_id + 4}",
-        "nova": f"/empresas/{never_used}",
+        "nova": f"/empresas/{access.company_id + 5}",
+        "sem-preco": f"/empresas/{access.company_id + 6}",
         "busca": "/empresas?q=xyz",
         "404": "/nada",
     }
@@ -97,6 +104,12 @@ def take_all(browser: Browser, server: PanelServer, access: DemoAccess, folder: 
         page = logged_in(browser, server.url, access, width=width, theme=theme, locale=locale)
         for name, path in pages.items():
             take(page, server.url + path, folder / f"{name}-{width}-{theme}-{locale}.png", full=True)
+        page.goto(f"{server.url}/empresas/{access.company_id}")
+        page.locator("details.data > summary").click()
+        page.locator("#pausar").click()
+        page.locator("details.menu > summary").click()
+        page.screenshot(path=folder / f"aberta-{width}-{theme}-{locale}.png", full_page=True)
+        page.evaluate("localStorage.clear()")
         page.context.clear_cookies(name="panel_token")
         take(page, f"{server.url}/entrar", folder / f"entrar-{width}-{theme}-{locale}.png", full=True)
         page.context.close()
@@ -118,8 +131,7 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="DIR", help="every page in every look, into this folder")
     folder = parser.parse_args().all
     with demo_panel() as (server, access), sync_playwright() as playwright:
-        executable = CHROMIUM if Path(CHROMIUM).exists() else None
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         if folder:
             take_all(browser, server, access, folder)
         else:

@@ -56,17 +56,18 @@ def test_what_has_no_price_shows_its_chip_the_bound_and_where_to_set_it() -> Non
     view = figures.cards({"hoje": usage, "semana": usage, "mes": usage}, PT, SENTENCES)
     assert view.texts["hoje-custo"] == "≥\u00a0R$\u00a01.570,02"
     assert view.texts["hoje-sem-preco"] == "?\u00a0312 sem preço"
-    sentence = figures.not_priced_sentence(usage, PT, SENTENCES, may_set_prices=True)
+    unset = ("BILLING_COST_PER_MESSAGE", "BILLING_COST_PER_THOUSAND_TOKENS")
+    sentence = figures.not_priced_sentence(usage, PT, SENTENCES, unset=unset)
     assert sentence == (
         "Sem preço neste mês: 312 mensagens e 1.200 tokens. O total é parcial. "
         "Defina BILLING_COST_PER_MESSAGE e BILLING_COST_PER_THOUSAND_TOKENS e reinicie o serviço."
     )
-    assert "BILLING" not in figures.not_priced_sentence(usage, PT, SENTENCES, may_set_prices=False)
+    assert figures.not_priced_sentence(usage, PT, SENTENCES).endswith("O total é parcial.")
 
 
 def test_a_single_message_and_bare_tokens_read_as_such() -> None:
     one = replace(USAGE, not_priced=NotPriced(1, 0), lower_bound=True)
-    assert "1 mensagem." in figures.not_priced_sentence(one, PT, SENTENCES, may_set_prices=False)
+    assert "1 mensagem." in figures.not_priced_sentence(one, PT, SENTENCES)
     assert figures.not_priced_chip(NotPriced(0, 9), EN, texts("en")) == "?\u00a0tokens not priced"
 
 

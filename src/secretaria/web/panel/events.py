@@ -220,6 +220,6 @@ async def _feed_of(
     if wanted["escopo"] != "empresa":
         raise NotFound("there is nothing here")
     caller.require_company(wanted["empresa"])
-    feed = CompanyFeed(application, shared, wanted["empresa"], locale=locale, operator=caller.is_operator)
+    feed = CompanyFeed(application, shared, caller, wanted["empresa"], locale=locale)
     await feed.values()  # a company that does not exist is a 404, not a stream of nothing
     return feed

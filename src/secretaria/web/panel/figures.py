@@ -122,8 +122,8 @@ def not_priced_chip(missing: NotPriced, show: Format, texts: Texts) -> str:
     return f"?{NBSP}" + texts.gettext("tokens sem preço") if missing.tokens else ""
 
 
-def not_priced_sentence(usage: PeriodUsage, show: Format, texts: Texts, *, may_set_prices: bool) -> str:
-    """Return what is missing in this month's cost and, for whoever can change it, where to set it."""
+def not_priced_sentence(usage: PeriodUsage, show: Format, texts: Texts, *, unset: Sequence[str] = ()) -> str:
+    """Return what is missing in this month's cost and, for whoever can change it, which settings are unset."""
     missing = usage.not_priced
     parts = []
     if missing.messages:
@@ -136,12 +136,11 @@ def not_priced_sentence(usage: PeriodUsage, show: Format, texts: Texts, *, may_s
         return ""
     joined = texts.gettext(" e ").join(parts)
     sentence = texts.gettext("Sem preço neste mês: %(quantidades)s. O total é parcial.") % {"quantidades": joined}
-    if not may_set_prices:
+    if not unset:
         return sentence
-    return f"{sentence} " + texts.gettext("Defina %(mensagens)s e %(tokens)s e reinicie o serviço.") % {
-        "mensagens": "BILLING_COST_PER_MESSAGE",
-        "tokens": "BILLING_COST_PER_THOUSAND_TOKENS",
-    }
+    settings = texts.gettext(" e ").join(unset)
+    advice = texts.gettext("Defina %(ajustes)s e reinicie o serviço.") % {"ajustes": settings}
+    return f"{sentence} {advice}"
 
 
 def days(points: Sequence[PeriodUsage], show: Format, texts: Texts) -> View:

@@ -1,7 +1,7 @@
 """What open pages show, read once for all of them: many streams on one company cost one reading."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -10,6 +10,7 @@ from secretaria.bootstrap import Application
 from secretaria.core.access import Caller, Scope
 from secretaria.services.analytics import HistoryPeriod
 from secretaria.services.figures import History, Overview, Summary
+from secretaria.settings import Settings
 from secretaria.web.panel import figures
 from secretaria.web.panel.figures import PeriodUsage, View
 from secretaria.web.panel.format import Format
@@ -97,20 +98,20 @@ class CompanyFeed:
     values_every_s = VALUES_EVERY_S
 
     def __init__(
-        self, application: Application, shared: SharedReadings, company_id: int, *, locale: str, operator: bool
+        self, application: Application, shared: SharedReadings, caller: Caller, company_id: int, *, locale: str
     ) -> None:
         self._application = application
         self._shared = shared
         self._company_id = company_id
         self._locale = locale
-        self._operator = operator
+        self._unset = unset_prices(application.settings, caller)
         self.company_ids = frozenset({company_id})
 
     async def values(self) -> Snapshot:
         """Return the cards."""
         summary = await self._shared.get(("summary", self._company_id), self._read_summary)
         show = Format(self._locale, summary.company.timezone)
-        view = company_cards(summary, show, operator=self._operator)
+        view = company_cards(summary, show, unset=self._unset)
         return Snapshot(view, summary.as_of, {self._company_id: summary.version}, show, summary.daily.start.date())
 
     async def days(self) -> View:
@@ -167,7 +168,18 @@ class CompaniesFeed:
         )
 
 
-def company_cards(summary: Summary, show: Format, *, operator: bool) -> View:
+def unset_prices(settings: Settings, caller: Caller) -> tuple[str, ...]:
+    """Return the names of the price settings that are not set, to the operator only: nobody else can set them."""
+    if not caller.is_operator:
+        return ()
+    prices = {
+        "BILLING_COST_PER_MESSAGE": settings.billing_cost_per_message,
+        "BILLING_COST_PER_THOUSAND_TOKENS": settings.billing_cost_per_thousand_tokens,
+    }
+    return tuple(name for name, price in prices.items() if price is None)
+
+
+def company_cards(summary: Summary, show: Format, *, unset: Sequence[str]) -> View:
     """Return the cards of a company's page with the sentences around them."""
     sentences = texts(show.locale)
     periods = {
@@ -176,9 +188,7 @@ def company_cards(summary: Summary, show: Format, *, operator: bool) -> View:
         "mes": PeriodUsage.of_block(summary.current),
     }
     view = figures.cards(periods, show, sentences)
-    view.texts["sem-preco-frase"] = figures.not_priced_sentence(
-        periods["mes"], show, sentences, may_set_prices=operator
-    )
+    view.texts["sem-preco-frase"] = figures.not_priced_sentence(periods["mes"], show, sentences, unset=unset)
     view.texts["primeiro-evento-estado"] = (
         sentences.gettext("✓ Primeiro evento recebido.")
         if has_usage(summary)

@@ -24,6 +24,7 @@ from secretaria.web.panel.live_view import (
     company_cards,
     company_days,
     has_usage,
+    unset_prices,
 )
 from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.render import STATIC_PATH, Visitor, asset_response, locale_of, page
@@ -93,7 +94,7 @@ async def company(request: Request, company_id: CompanyId) -> Response:
     summary = await application.analytics.summary(caller, company_id, now)
     history = await application.analytics.history(caller, company_id, HistoryPeriod.WEEK, now)
     show = Format(locale, summary.company.timezone)
-    cards = company_cards(summary, show, operator=caller.is_operator)
+    cards = company_cards(summary, show, unset=unset_prices(application.settings, caller))
     days = company_days(history, show)
     mark = watermark(now, now, show, texts(locale))
     never_used = not has_usage(summary) and not await application.analytics.has_usage(caller, company_id)
