@@ -71,6 +71,11 @@ def main() -> None:
         if debug:
             raise
         fail(error.message, EXIT_USAGE if isinstance(error, _REFUSED) else EXIT_FAILED)
+    except OSError as error:
+        if debug:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        fail(f"{error.strerror or error}{where}", EXIT_FAILED)
     except Exception as error:
         if debug:
             raise

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -90,6 +90,23 @@ def migrate_database(found: "Endpoints", instant: datetime) -> list[str]:
         raise Unavailable(f"cannot reach the database: {str(error).splitlines()[0]}") from error
     partitions.ensure_around(found.owner_url, instant.date())
     return applied
+
+
+def ensure_month(found: "Endpoints", month: date) -> bool:
+    """Make room for the events of a UTC month; tells whether it had to. Raises ConfigurationError, Unavailable."""
+    import psycopg
+
+    from secretaria.core.errors import ConfigurationError, Unavailable
+    from secretaria.store import partitions
+
+    try:
+        return bool(partitions.ensure_months(found.owner_url, month, month))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(
+            f"only the owner can make room for events of {month:%Y-%m}: set DATABASE_OWNER_URL"
+        ) from error
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"cannot make room for events of {month:%Y-%m}: {str(error).splitlines()[0]}") from error
 
 
 def utc_now() -> datetime:

@@ -6,12 +6,13 @@ import sys
 import unicodedata
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secretaria.cli.context import opened_database, quiet_logs, run, run_on
+from secretaria.cli.context import ensure_month, opened_database, quiet_logs, run, run_on
 from secretaria.cli.output import print_json, print_note, print_value
 from secretaria.core.access import PROCESS
 from secretaria.core.errors import InvalidInput, Unavailable
@@ -87,7 +88,6 @@ def import_file(  # noqa: PLR0917 - typer tells options from arguments by their 
 def _import(settings: "Settings", usage_file: "UsageFile", *, restart: bool) -> "Progress":
     from secretaria.services.import_progress import ProgressFile
     from secretaria.services.imports import FileImport
-    from secretaria.store.partitions import ensure_months
 
     kept = ProgressFile(settings.secretaria_data_dir / "imports", usage_file.key)
     with opened_database(settings) as found:
@@ -99,7 +99,7 @@ def _import(settings: "Settings", usage_file: "UsageFile", *, restart: bool) -> 
                 application.ingest,
                 usage_file,
                 kept=kept,
-                ensure_month=lambda month: bool(ensure_months(found.owner_url, month, month)),
+                ensure_month=partial(ensure_month, found),
                 clock=application.clock,
             )
             return await _with_progress(running, usage_file, restart=restart)

@@ -3,11 +3,12 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secretaria.cli.context import command_line, run
+from secretaria.cli.context import command_line, ensure_month, run
 from secretaria.cli.output import print_note, printable
 from secretaria.core.errors import InvalidInput, NotFound
 
@@ -152,14 +153,13 @@ async def prepare_demo(application: "Application") -> "DemoState":
 def demo_service(application: "Application") -> "DemoService":
     """Build the demo's service from the application's parts."""
     from secretaria.services.demo import DemoService
-    from secretaria.store.partitions import ensure_months
 
     return DemoService(
         application.database,
         access=application.access,
         companies=application.companies,
         ingest=application.ingest,
-        ensure_month=lambda month: bool(ensure_months(application.endpoints.owner_url, month, month)),
+        ensure_month=partial(ensure_month, application.endpoints),
         clock=application.clock,
     )
 

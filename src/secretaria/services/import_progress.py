@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,11 +81,10 @@ class ErrorFile:
 
     def __init__(self, path: Path, kept_bytes: int) -> None:
         self._path = path
-        if kept_bytes:
-            with path.open("ab") as stream:
-                stream.truncate(kept_bytes)
-        else:
+        if not kept_bytes:
             path.unlink(missing_ok=True)
+        elif path.exists() and path.stat().st_size > kept_bytes:
+            os.truncate(path, kept_bytes)
 
     def append(self, errors: Sequence[RowError]) -> int:
         """Write errors and return the file's size."""
