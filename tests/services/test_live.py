@@ -105,6 +105,25 @@ async def test_a_hub_goes_on_when_valkey_cannot_be_reached(application: Applicat
     await nowhere.close()
 
 
+async def test_a_look_that_breaks_is_not_the_last_one(
+    application: Application, deaf_hub: LiveHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company_id = await company_of(application)
+    looks: list[Exception] = [Unavailable("away"), ZeroDivisionError("broken")]
+
+    async def read_versions(_connection: object, company_ids: list[int]) -> dict[int, int]:
+        if looks:
+            raise looks.pop()
+        return dict.fromkeys(company_ids, 7)
+
+    monkeypatch.setattr(live, "read_versions", read_versions)
+    monkeypatch.setattr(live, "POLL_INTERVAL_S", 0.05)
+    with deaf_hub.open(PROCESS, [company_id]) as stream:
+        await stream.changes(0)
+        assert await stream.changes(SOON_S) == {company_id}
+        assert looks == []
+
+
 async def test_a_member_watches_its_own_company_and_no_other(application: Application) -> None:
     ours, theirs = await company_of(application), await company_of(application)
     member = Caller(ours, "user:1", frozenset())

@@ -173,6 +173,8 @@ class LiveHub:
                 if not self._down:
                     _log.warning("live_poll_failed", error=error.message)
                 self._down = True
+            except Exception:  # noqa: BLE001 - without this loop every open page would stand still
+                _log.exception("live_poll_broke")
             await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _look(self) -> None:
@@ -194,6 +196,8 @@ class LiveHub:
                     self._hear(versions)
             except Unavailable as error:
                 _log.info("live_subscription_lost", error=error.message)
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("live_subscription_broke")
             # Full jitter: many processes do not come back to a restarted Valkey in step.
             await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 - not a secret
             wait_s = min(wait_s * 2, SUBSCRIBE_WAIT_MAX_S)

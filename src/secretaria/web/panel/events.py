@@ -19,15 +19,17 @@ from secretaria.core.access import Caller
 from secretaria.core.access import Scope as AccessScope
 from secretaria.core.errors import NotAuthenticated, NotFound, Unavailable
 from secretaria.services.live import LiveHub, Stream
+from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of, caller_of, token_of
 from secretaria.web.errors import problem_response, request_id_of
 from secretaria.web.panel.figures import View, watermark
 from secretaria.web.panel.i18n import texts
-from secretaria.web.panel.live_view import CompaniesFeed, CompanyFeed, Feed, SharedReadings, Snapshot
+from secretaria.web.panel.live_view import CompaniesFeed, CompanyFeed, Feed, SharedReadings, Snapshot, search_text
 from secretaria.web.panel.render import locale_of
 
 HEARTBEAT_S: Final = 10.0
 DAYS_EVERY_S: Final = 15.0
+REFRESH_EVERY_S: Final = 60.0  # a day that turns changes figures though nothing was sent
 READ_AGAIN_S: Final = 1.0
 SEND_TIMEOUT_S: Final = 10.0
 SEARCH_CHARS_MAX: Final = 100
@@ -63,7 +65,7 @@ class PageStream:
         self._shown = _Shown()
         self._snapshot: Snapshot | None = None
         self._values_due = self._days_due = True
-        self._next_values = self._next_days = 0.0
+        self._next_values = self._next_days = self._next_refresh = 0.0
 
     async def events(self, hub: LiveHub, stream: Stream) -> AsyncGenerator[bytes]:
         """Yield the events until the stream closes or the session ends."""
@@ -87,15 +89,10 @@ class PageStream:
 
     async def _read(self, hub: LiveHub, now: float) -> View | None:
         """Return what is due; a database that is away leaves it due, and the watermark old."""
-        self._notice_midnight()
         view = View()
         try:
-            if self._values_due and now >= self._next_values:
-                self._next_values = now + self._feed.values_every_s
-                self._snapshot = await self._feed.values()
-                self._values_due = not hub.is_current(self._snapshot.versions)
-                view.texts.update(self._snapshot.view.texts)
-                view.marks.update(self._snapshot.view.marks)
+            if (self._values_due or now >= self._next_refresh) and now >= self._next_values:
+                await self._read_values(view, hub, now)
             if self._days_due and now >= self._next_days:
                 self._next_days = now + DAYS_EVERY_S
                 days = await self._feed.days()
@@ -106,10 +103,15 @@ class PageStream:
             self._next_values = self._next_days = now + self._feed.values_every_s
         return view if view.texts else None
 
-    def _notice_midnight(self) -> None:
-        snapshot = self._snapshot
-        if snapshot and snapshot.show.local(self._application.clock()).date() > snapshot.today:
-            self._values_due = self._days_due = True
+    async def _read_values(self, view: View, hub: LiveHub, now: float) -> None:
+        self._next_values = now + self._feed.values_every_s
+        self._next_refresh = now + REFRESH_EVERY_S
+        before, self._snapshot = self._snapshot, await self._feed.values()
+        self._values_due = not hub.is_current(self._snapshot.versions)
+        if before is not None and before.today != self._snapshot.today:
+            self._days_due, self._next_days = True, now
+        view.texts.update(self._snapshot.view.texts)
+        view.marks.update(self._snapshot.view.marks)
 
     def _event(self, name: str, view: View, hub: LiveHub) -> bytes:
         now = self._application.clock()
@@ -193,7 +195,7 @@ async def events(
     request: Request,
     escopo: Annotated[str, Query(max_length=20)] = "",
     empresa: Annotated[int, Query(ge=0)] = 0,
-    apos: Annotated[int, Query(ge=0)] = 0,
+    apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
     q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
 ) -> Response:
     """Follow one company (escopo=empresa&empresa=7) or a page of the list (escopo=empresas&apos=0&q=)."""
@@ -202,7 +204,7 @@ async def events(
     user = await application.access.user_of(caller)
     locale = locale_of(request, user.locale if user else None)
     shared: SharedReadings = request.app.state.live_readings
-    wanted = {"escopo": escopo, "empresa": empresa, "apos": apos, "q": q}
+    wanted = {"escopo": escopo, "empresa": empresa, "apos": apos, "q": search_text(q)}
     feed = await _feed_of(application, shared, caller, wanted, locale)
     return EventStreamResponse(application.hub, caller, feed, PageStream(application, feed, token, locale))
 

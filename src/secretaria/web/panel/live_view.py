@@ -41,7 +41,7 @@ class SharedReadings:
         """Return the shared reading of `key`, beginning one when there is none young enough."""
         now = asyncio.get_running_loop().time()
         entry = self._entries.get(key)
-        if entry is None or now - entry.begun_at >= READ_EVERY_S:
+        if entry is None or (entry.task.done() and now - entry.begun_at >= READ_EVERY_S):
             entry = _Entry(asyncio.ensure_future(_started(read)), now)
             self._make_room()
             self._entries[key] = entry
@@ -56,6 +56,11 @@ class SharedReadings:
 
 async def _started(read: Callable[[], Awaitable[Reading]]) -> Reading:
     return await read()
+
+
+def search_text(typed: str) -> str:
+    """Return what a reader looks for: control characters have no place in a name, nor in a query."""
+    return "".join(character for character in typed if character.isprintable()).strip()
 
 
 def reader_of(company_id: int) -> Caller:

@@ -24,6 +24,7 @@ from secretaria.web.panel.live_view import (
     company_cards,
     company_days,
     has_usage,
+    search_text,
     unset_prices,
 )
 from secretaria.web.panel.problems import PanelRoute
@@ -62,7 +63,7 @@ async def companies(
     caller, user = await _person(request)
     if not caller.is_operator:
         return RedirectResponse(f"/empresas/{caller.company_id}", 303)
-    application, locale, search = application_of(request), locale_of(request, user.locale), q.strip()
+    application, locale, search = application_of(request), locale_of(request, user.locale), search_text(q)
     now = application.clock()
     overview = await application.analytics.overview(caller, now, limit=COMPANIES_PAGE, after=apos, search=search)
     show = Format(locale)

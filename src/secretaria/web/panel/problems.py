@@ -40,8 +40,11 @@ class PanelRoute(APIRoute):
                 return login_redirect(request)
             except SecretariaError as error:
                 return problem_page(request, status_of(error), error)
-            except (HTTPException, RequestValidationError):
-                return problem_page(request, 404)
+            except HTTPException as error:
+                return problem_page(request, error.status_code)
+            except RequestValidationError:
+                # An address that cannot exist, or a form that our own pages do not send.
+                return problem_page(request, 404 if request.method == "GET" else 422)
             except (OperationalError, InterfaceError):
                 return problem_page(request, 503)
             except Exception as error:  # noqa: BLE001 - the last door: logged, and answered as a page
