@@ -30,7 +30,7 @@ run: $(VENV)/.runtime ## Start PostgreSQL, Valkey, the panel and a demo; Ctrl-C 
 	@exec $(BIN)/secretaria up --demo
 
 test: $(VENV)/.dev browser lint ## Linters, then the whole suite against real PostgreSQL and Valkey
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -rs -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check
