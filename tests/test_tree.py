@@ -271,6 +271,20 @@ def test_pinned_requirements_carry_hashes_and_no_host() -> None:
         assert "://" not in text
 
 
+@pytest.mark.parametrize(
+    ("wanted", "pinned"),
+    [
+        (("requirements.in", "requirements-build.in"), "requirements.txt"),
+        (("requirements.in", "requirements-build.in", "requirements-dev.in"), "requirements-dev.txt"),
+    ],
+)
+def test_every_requirement_is_pinned_where_it_is_installed_from(wanted: tuple[str, ...], pinned: str) -> None:
+    lines = [line for name in wanted for line in (ROOT / name).read_text("utf-8").splitlines()]
+    asked = {match[1].lower().replace("_", "-") for line in lines if (match := re.match(r"([A-Za-z][\w.-]*)", line))}
+    pins = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / pinned).read_text("utf-8"), re.MULTILINE))
+    assert asked - pins == set(), "run `make lock`"
+
+
 PLANTED: list[tuple[Check, str, str]] = [
     (long_files, "x = 1\n" * (FILE_LINES_MAX + 1), "x = 1\n" * FILE_LINES_MAX),
     (long_functions, "def f():\n" + "    x = 1\n" * FUNCTION_LINES_MAX, "def f():\n" + "    x = 1\n" * 69),
