@@ -7,7 +7,7 @@ round half to even and cut small unit prices to cents.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -28,6 +28,8 @@ MILLION_PRICE_DECIMALS_MIN: Final = 2
 RATE_DECIMALS: Final = 4
 TENTHS_BELOW_MS: Final = 9_950  # shown as 9,9 s; from here on whole seconds
 
+# The default context would cut what has more than 28 digits.
+_WIDE: Final = Context(prec=200, rounding=ROUND_HALF_UP)
 _CENT: Final = Decimal("0.01")
 _SYMBOLS: Final[Mapping[str, str]] = {"BRL": "R$", "USD": "US$"}
 _SCALES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -42,8 +44,8 @@ def rounded(value: Number, decimals: int) -> Decimal:
     if isinstance(value, Fraction):
         scaled = value * 10**decimals
         whole = (abs(scaled) + Fraction(1, 2)) // 1
-        return Decimal(whole if scaled >= 0 else -whole).scaleb(-decimals)
-    return Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+        return Decimal(whole if scaled >= 0 else -whole).scaleb(-decimals, _WIDE)
+    return Decimal(value).quantize(Decimal(1).scaleb(-decimals), context=_WIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Format:
         while abs(rounded(reduced, self._decimals(reduced))) >= 1_000 and scale < len(_SCALES["en"]) - 1:
             scale, reduced = scale + 1, reduced / 1_000
         decimals = self._decimals(reduced) if scale else 0
-        shortest = rounded(reduced, decimals).normalize()
+        shortest = rounded(reduced, decimals).normalize(_WIDE)
         decimals = max(-int(shortest.as_tuple().exponent), 0)
         return self.number(shortest, decimals) + _SCALES[self.locale][scale]
 
@@ -111,7 +113,7 @@ class Format:
         """Return the label of a tick: whole units without decimals, small ones with as many as they need."""
         if abs(amount) >= 1_000:
             return self._signed(amount, currency, self.compact(abs(amount)))
-        decimals = max(-int(amount.normalize().as_tuple().exponent), 0)
+        decimals = max(-int(amount.normalize(_WIDE).as_tuple().exponent), 0)
         return self._signed(amount, currency, self.number(abs(amount), max(decimals, 2) if decimals else 0))
 
     def _signed(self, amount: Decimal, currency: str, digits: str) -> str:
@@ -128,7 +130,7 @@ class Format:
         return f"{self._unit_price(amount, currency, MILLION_PRICE_DECIMALS_MIN)} {per}"
 
     def _unit_price(self, amount: Decimal, currency: str, decimals_min: int) -> str:
-        decimals = max(-int(amount.normalize().as_tuple().exponent), decimals_min)
+        decimals = max(-int(amount.normalize(_WIDE).as_tuple().exponent), decimals_min)
         return self._signed(amount, currency, self.number(abs(amount), decimals))
 
     def rate(self, rate: Decimal) -> str:
