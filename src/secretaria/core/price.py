@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 from secretaria.core.event import Direction as Direction  # noqa: PLC0414  prices are told in its words
 
@@ -68,7 +68,11 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A dated row: `amount` of `currency` for `per` units of the metric; a condition of None means any."""
+    """A dated row: `amount` of `currency` for `per` units of the metric; a condition of None means any.
+
+    A price of a shared rate card (core/rate_card.py) has price_id 0 and its card_price_id; above is the quantity
+    of a month past which it holds.
+    """
 
     price_id: int
     card: str
@@ -84,6 +88,8 @@ class Price:
     currency: str
     effective_from: date
     source: str
+    above: int = 0
+    card_price_id: int | None = None
 
     def __post_init__(self) -> None:
         if not self.amount.is_finite() or self.amount < 0 or self.per not in PRICE_PER_CHOICES:
@@ -107,7 +113,18 @@ class ExchangeRate:
 
 
 Conditions = tuple[Channel | None, str | None, Direction | None, str | None, str | None, str | None]
-_Row = TypeVar("_Row", Price, ExchangeRate)
+
+
+class Dated(Protocol):
+    """Whatever holds from a day on."""
+
+    @property
+    def effective_from(self) -> date:
+        """The first local day it holds on."""
+        ...
+
+
+_Row = TypeVar("_Row", bound=Dated)
 
 
 def conditions(of: Price | Dimensions) -> Conditions:
@@ -115,8 +132,8 @@ def conditions(of: Price | Dimensions) -> Conditions:
     return of.channel, of.category, of.direction, of.market, of.model, of.pricing_type
 
 
-class _History(Generic[_Row]):
-    """The rows of one key: the newest that has begun holds; the first covers all earlier days too."""
+class History(Generic[_Row]):
+    """Rows of one key, sorted by their day: the newest that has begun holds; the first covers all earlier days too."""
 
     __slots__ = ("_dates", "_rows")
 
@@ -126,6 +143,7 @@ class _History(Generic[_Row]):
         self._rows: list[_Row] = list(dated.values())
 
     def on(self, day: date) -> _Row:
+        """Return the row that holds on a day."""
         return self._rows[max(bisect_right(self._dates, day) - 1, 0)]
 
 
@@ -136,6 +154,9 @@ class PriceBook:
     condition the others leave open wins, looking at channel first, then category, direction, market, model,
     pricing type; of that key's dated rows the newest with effective_from <= day (the later row on a tie).
     """
+
+    needs_whole_months: ClassVar[bool] = False
+    """Whether a day's cost depends on the month's earlier days (core/rate_card.py)."""
 
     def __init__(
         self,
@@ -148,7 +169,7 @@ class PriceBook:
         self.unit_price_rounding = UnitPriceRounding(unit_price_rounding)
         self._prices = _price_histories(prices)
         self._rates = _rate_histories(rates)
-        self._remembered: dict[tuple[Metric, Conditions], _History[Price] | None] = {}
+        self._remembered: dict[tuple[Metric, Conditions], History[Price] | None] = {}
         self._free = _free_price(currency)
 
     def price_for(self, metric: Metric, dimensions: Dimensions, day: date) -> Price | None:
@@ -163,6 +184,10 @@ class PriceBook:
             self._remembered[use] = history
         return history.on(day) if history else None
 
+    def is_free(self, pricing_type: str | None) -> bool:
+        """Tell whether Meta's pricing.type says by itself that a message costs nothing."""
+        return (pricing_type or "").lower() in FREE_PRICING_TYPES
+
     def rate_for(self, base: str, quote: str, day: date) -> ExchangeRate | None:
         """Return the exchange rate of a day, or None when there is none; a currency to itself is 1."""
         if base == quote:
@@ -170,9 +195,9 @@ class PriceBook:
         history = self._rates.get((base, quote))
         return history.on(day) if history else None
 
-    def _find(self, metric: Metric, use: Conditions) -> _History[Price] | None:
+    def _find(self, metric: Metric, use: Conditions) -> History[Price] | None:
         is_card_message = metric == Metric.MESSAGES and use[0] == Channel.WHATSAPP
-        if is_card_message and (use[5] or "").lower() in FREE_PRICING_TYPES:
+        if is_card_message and self.is_free(use[5]):
             return self._free
         for key, history in self._prices[metric]:
             # A message of the WhatsApp channel is never priced by a flat price as well.
@@ -183,26 +208,26 @@ class PriceBook:
         return None
 
 
-def _price_histories(prices: Iterable[Price]) -> dict[Metric, list[tuple[Conditions, _History[Price]]]]:
+def _price_histories(prices: Iterable[Price]) -> dict[Metric, list[tuple[Conditions, History[Price]]]]:
     rows: dict[tuple[Metric, Conditions], list[Price]] = defaultdict(list)
     for price in sorted(prices, key=lambda price: (price.effective_from, price.price_id)):
         rows[price.metric, conditions(price)].append(price)
     most_specific_first = sorted(rows, key=lambda key: [condition is None for condition in key[1]])
     return {
-        metric: [(key, _History(rows[of, key])) for of, key in most_specific_first if of == metric] for metric in Metric
+        metric: [(key, History(rows[of, key])) for of, key in most_specific_first if of == metric] for metric in Metric
     }
 
 
-def _rate_histories(rates: Iterable[ExchangeRate]) -> dict[tuple[str, str], _History[ExchangeRate]]:
+def _rate_histories(rates: Iterable[ExchangeRate]) -> dict[tuple[str, str], History[ExchangeRate]]:
     rows: dict[tuple[str, str], list[ExchangeRate]] = defaultdict(list)
     for rate in sorted(rates, key=lambda rate: (rate.effective_from, rate.rate_id)):
         rows[rate.base, rate.quote].append(rate)
-    return {pair: _History(dated) for pair, dated in rows.items()}
+    return {pair: History(dated) for pair, dated in rows.items()}
 
 
-def _free_price(currency: str) -> _History[Price]:
+def _free_price(currency: str) -> History[Price]:
     of = ("free", Metric.MESSAGES, Channel.WHATSAPP, None, None, None, None, None)
-    return _History([Price(0, *of, Decimal(0), 1, currency, date.min, "Meta's pricing.type")])
+    return History([Price(0, *of, Decimal(0), 1, currency, date.min, "Meta's pricing.type")])
 
 
 # What the product's own document states; Meta's per-message pricing began on that day.
