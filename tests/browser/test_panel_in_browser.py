@@ -1,6 +1,6 @@
 """The panel as people meet it: logging in, looking, switching language and theme, on a desk and on a phone."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from .conftest import MEMBER, OPERATOR, PASSWORD, PHONE, Complaints, Panel, log_in
 
@@ -140,3 +140,21 @@ def test_controls_are_large_enough_for_a_finger(page: Page, panel: Panel) -> Non
             ".filter(([, height]) => height > 0 && height < 24)"
         )
         assert small == [], path
+
+
+def test_every_page_works_without_javascript(browser: Browser, panel: Panel) -> None:
+    context = browser.new_context(java_script_enabled=False, locale="en-GB")
+    page = context.new_page()
+    page.goto(f"{panel.url}/entrar")
+    page.get_by_label("E-mail").fill(OPERATOR)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Clínica Sorriso").click()
+    expect(page.locator("#hoje-custo")).to_have_text("R$\u00a00,00")
+    expect(page.locator("#conexao")).to_have_text("Sem atualização automática")
+    page.get_by_text("Ver como tabela").click()
+    expect(page.locator("#d6-custo")).to_be_visible()
+    page.locator("details.menu > summary").click()
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("#conexao")).to_have_text("No automatic updates")
+    context.close()
