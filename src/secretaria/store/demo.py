@@ -9,6 +9,7 @@ from secretaria.store.database import Connection
 # companies last: the policy that lets rows be deleted asks it for the mark.
 TABLES = (
     "directory", "sessions", "api_keys", "users", "usage_events", "event_identities", "messages", "usage_daily",
+    "usage_uncounted", "whatsapp_events", "template_categories", "templates", "whatsapp_accounts",
     "usage_hourly", "usage_series", "period_counters", "analytics_reports", "report_progress", "prices",
     "exchange_rates", "company_timezones", "audit_log", "company_heads", "companies",
 )  # fmt: skip

@@ -168,11 +168,11 @@ async def intern_series(
     hashes = array(digest for (_, digest), _ in keys)
     await connection.execute(
         "INSERT INTO usage_series (company_id, dimensions_hash, channel, direction, category, market, model, "
-        "account_id, template_id, cost_center) "
+        "account_id, template_id, cost_center, pricing_type) "
         "SELECT k.company_id, k.dimensions_hash, d.* FROM unnest(%s::bigint[], %s::uuid[], %s::jsonb[]) "
         "AS k (company_id, dimensions_hash, dimensions) "
         "CROSS JOIN LATERAL jsonb_to_record(k.dimensions) AS d (channel text, direction text, category text, "
-        "market text, model text, account_id bigint, template_id bigint, cost_center text) "
+        "market text, model text, account_id bigint, template_id bigint, cost_center text, pricing_type text) "
         "ON CONFLICT (company_id, dimensions_hash) DO NOTHING",
         (companies, hashes, [json.dumps(asdict(dimensions)) for _, (_, dimensions) in keys]),
     )
@@ -383,7 +383,7 @@ async def read_added(connection: Connection, company_id: int, identity: str) -> 
     """Return what the event of this identity added to the sums, and where; None when there is none."""
     cursor = await connection.execute(
         "SELECT e.day, s.channel, s.direction, s.category, s.market, s.model, s.account_id, s.template_id, "
-        "s.cost_center, e.messages, e.tokens_input, e.tokens_output FROM event_identities AS i "
+        "s.cost_center, s.pricing_type, e.messages, e.tokens_input, e.tokens_output FROM event_identities AS i "
         "JOIN usage_events AS e ON e.company_id = i.company_id AND e.occurred_at = i.occurred_at "
         "AND e.identity = i.identity "
         "JOIN usage_series AS s ON s.company_id = e.company_id AND s.series_id = e.series_id "

@@ -23,18 +23,21 @@ class DayUsage:
 
 # Template, cost centre and account do not decide a price: they are summed over.
 _SUMS = (
-    "d.day, s.channel, s.direction, s.category, s.market, s.model, sum(d.messages)::bigint, "
+    "d.day, s.channel, s.direction, s.category, s.market, s.model, s.pricing_type, sum(d.messages)::bigint, "
     "sum(d.tokens_input)::bigint, sum(d.tokens_output)::bigint, sum(d.response_ms)::bigint, "
     "sum(d.response_count)::bigint "
 )
 _OF_SERIES = "JOIN usage_series AS s ON s.company_id = d.company_id AND s.series_id = d.series_id "
-_GROUP = "GROUP BY d.company_id, d.day, s.channel, s.direction, s.category, s.market, s.model"
+_GROUP = "GROUP BY d.company_id, d.day, s.channel, s.direction, s.category, s.market, s.model, s.pricing_type"
 
 
 def _usage(row: Sequence[Any]) -> DayUsage:
-    day, channel, direction, category, market, model, messages, tokens_input, tokens_output, ms, count = row
-    dimensions = Dimensions(Channel(channel), Direction(direction), category, market, model)
-    return DayUsage(UsageLine(day, dimensions, messages, tokens_input, tokens_output), ms, count)
+    day, channel, direction, category, market, model, pricing_type, *sums = row
+    messages, tokens_input, tokens_output, response_ms, response_count = sums
+    dimensions = Dimensions(
+        Channel(channel), Direction(direction), category, market, model, pricing_type=pricing_type
+    )
+    return DayUsage(UsageLine(day, dimensions, messages, tokens_input, tokens_output), response_ms, response_count)
 
 
 async def read_days(connection: Connection, company_id: int, *, start: date, end: date) -> list[DayUsage]:
