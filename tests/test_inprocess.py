@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +109,10 @@ def test_importing_the_package_opens_nothing_and_knows_its_two_names() -> None:
     assert secretaria.AnalyticsService is AnalyticsService
     with pytest.raises(AttributeError):
         _ = secretaria.Nothing
+
+
+def test_on_an_empty_data_folder_it_makes_its_own_database(settings: Settings, tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    with BillingService() as service:
+        assert service.record_usage(1, event_id="1", direction="inbound", messages=1).code == "company_not_found"
+    assert settings.secretaria_data_dir.exists()

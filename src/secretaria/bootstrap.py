@@ -1,10 +1,14 @@
-"""Builds pools, clients and services from settings, once a process, and takes them down in order."""
+"""Opens the servers and builds pools, clients and services from settings, once a process; takes them down in order."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import psycopg
+
+from secretaria.core.errors import ConfigurationError, Unavailable
+from secretaria.embedded.runtime import endpoints as found_endpoints
 from secretaria.embedded.servers import Endpoints
 from secretaria.services.access import AccessService
 from secretaria.services.analytics import AnalyticsReads
@@ -14,7 +18,8 @@ from secretaria.services.live import LiveHub
 from secretaria.services.recording import RecordingService
 from secretaria.services.reports import ReportService
 from secretaria.settings import Settings
-from secretaria.store.database import Database, check_server, transaction
+from secretaria.store import migrations, partitions
+from secretaria.store.database import CONNECT_TIMEOUT_S, Database, check_server, transaction
 from secretaria.store.live import Live
 
 
@@ -78,3 +83,50 @@ async def application(
         await ingest.close()
         await live.close()
         await database.close()
+
+
+@contextmanager
+def opened_database(settings: Settings, *, migrated: bool = True) -> Iterator[Endpoints]:
+    """Servers that are up and, unless said otherwise, migrated.
+
+    Our own are migrated here; those of DATABASE_URL only by `secretaria migrate` (ConfigurationError).
+    """
+    with found_endpoints(settings) as found:
+        missing = pending_migrations(found) if migrated else []
+        if missing and settings.database_url:
+            raise ConfigurationError(f"the database lacks {len(missing)} migrations: run `secretaria migrate`")
+        if missing:
+            migrate_database(found, utc_now())
+        yield found
+
+
+def migrate_database(found: Endpoints, instant: datetime) -> list[str]:
+    """Apply what is missing, let the serving user act as its roles, make the months around now; return the names."""
+    try:
+        with psycopg.connect(found.database_url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            user = connection.info.user
+        applied = migrations.migrate(found.owner_url, serving_user=user)
+    except psycopg.OperationalError as error:
+        raise _unreachable(error) from error
+    partitions.ensure_around(found.owner_url, instant.date())
+    return applied
+
+
+def pending_migrations(found: Endpoints) -> list[str]:
+    """Return the migrations a database lacks; raises Unavailable when it cannot be reached."""
+    try:
+        with psycopg.connect(found.owner_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            if connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,):
+                return [migration.name for migration in migrations.read_folder()]
+            try:
+                return migrations.pending(connection)
+            except psycopg.errors.InsufficientPrivilege:
+                # Only DATABASE_URL is known: the serving user reads the history as the operator.
+                connection.execute("SET ROLE secretaria_operator")
+                return migrations.pending(connection)
+    except psycopg.OperationalError as error:
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: psycopg.OperationalError) -> Unavailable:
+    return Unavailable(f"cannot reach the database: {str(error).splitlines()[0]}")

@@ -14,12 +14,11 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from secretaria.bootstrap import Application, application
+from secretaria.bootstrap import Application, application, opened_database
 from secretaria.core.access import PROCESS
 from secretaria.core.admission import refuse_text
 from secretaria.core.errors import InvalidInput
 from secretaria.core.event import RECORDED, UsageEvent
-from secretaria.embedded.runtime import endpoints
 from secretaria.services.figures import History, Summary
 from secretaria.services.recording import RecordedUsage, RecordStatus
 from secretaria.settings import Settings
@@ -127,7 +126,7 @@ class AnalyticsService:
     def _start(self) -> None:
         # The servers belong to the calling thread's process, not to the loop: they outlive a failed start-up cleanly.
         settings = self._settings or Settings.load()
-        found = self._servers.enter_context(endpoints(settings))
+        found = self._servers.enter_context(opened_database(settings))
         ready: Future[None] = Future()
 
         async def serve() -> None:
@@ -209,6 +208,14 @@ class BillingService:
     def close(self) -> None:
         """Close the AnalyticsService."""
         self.analytics.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _arguments(given: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,13 @@ async def close_reports(context: JobContext, timestamp: int) -> None:
             return
 
 
+async def sync_prices(context: JobContext, timestamp: int) -> None:
+    """Every minute: companies made by a command with other settings than the server's get the server's prices."""
+    del timestamp
+    application = _application(context)
+    await application.companies.sync_prices(application.clock())
+
+
 async def keep_house(context: JobContext, timestamp: int) -> None:
     """Every hour: partitions ahead, expired sessions, old failed logins, jobs whose worker died."""
     del timestamp
@@ -78,6 +85,7 @@ async def _remove_old_jobs(app: procrastinate.App) -> None:
 PeriodicTask: TypeAlias = Callable[[JobContext, int], Awaitable[None]]
 PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("close_reports", "* * * * *", close_reports),
+    ("sync_prices", "* * * * *", sync_prices),
     ("keep_house", "7 * * * *", keep_house),
 )
 """Name, when (cron, UTC), what. The name is its queueing lock too: one of a kind waits in the queue at most."""

@@ -42,54 +42,18 @@ def run_on(settings: "Settings", found: "Endpoints", step: "Callable[[Applicatio
 
 @contextmanager
 def opened_database(settings: "Settings", *, migrated: bool = True) -> "Iterator[Endpoints]":
-    """Servers that are up and, unless said otherwise, migrated.
+    """As bootstrap.opened_database, imported when it is needed: `--help` must not wait for it."""
+    from secretaria.bootstrap import opened_database as opened
 
-    Our own are migrated here; those of DATABASE_URL only by `secretaria migrate` (ConfigurationError).
-    """
-    from secretaria.core.errors import ConfigurationError
-    from secretaria.embedded.runtime import endpoints
-
-    with endpoints(settings) as found:
-        missing = pending_migrations(found) if migrated else []
-        if missing and settings.database_url:
-            raise ConfigurationError(f"the database lacks {len(missing)} migrations: run `secretaria migrate`")
-        if missing:
-            migrate_database(found, utc_now())
+    with opened(settings, migrated=migrated) as found:
         yield found
 
 
-def pending_migrations(found: "Endpoints") -> list[str]:
-    """Return the migrations a database lacks; raises Unavailable when it cannot be reached."""
-    import psycopg
-
-    from secretaria.core.errors import Unavailable
-    from secretaria.store import migrations
-    from secretaria.store.database import CONNECT_TIMEOUT_S
-
-    try:
-        with psycopg.connect(found.owner_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            if connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,):
-                return [migration.name for migration in migrations.read_folder()]
-            return migrations.pending(connection)
-    except psycopg.OperationalError as error:
-        raise Unavailable(f"cannot reach the database: {str(error).splitlines()[0]}") from error
-
-
 def migrate_database(found: "Endpoints", instant: datetime) -> list[str]:
-    """Apply what is missing, let the serving user act as its roles, make the months around now; return the names."""
-    import psycopg
+    """As bootstrap.migrate_database, imported when it is needed."""
+    from secretaria.bootstrap import migrate_database as migrate
 
-    from secretaria.core.errors import Unavailable
-    from secretaria.store import migrations, partitions
-
-    try:
-        with psycopg.connect(found.database_url) as connection:
-            user = connection.info.user
-        applied = migrations.migrate(found.owner_url, serving_user=user)
-    except psycopg.OperationalError as error:
-        raise Unavailable(f"cannot reach the database: {str(error).splitlines()[0]}") from error
-    partitions.ensure_around(found.owner_url, instant.date())
-    return applied
+    return migrate(found, instant)
 
 
 def ensure_month(found: "Endpoints", month: date) -> bool:

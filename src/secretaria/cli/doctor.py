@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secretaria.cli.context import opened_database, pending_migrations, quiet_logs, run_on, utc_now
+from secretaria.cli.context import opened_database, quiet_logs, run_on, utc_now
 from secretaria.cli.output import print_json, print_value, printable
 from secretaria.core.access import PROCESS
 from secretaria.core.errors import InvalidInput, NotFound, SecretariaError
@@ -70,6 +70,8 @@ def _findings(
     settings: "Settings", found: "Endpoints", *, recompute: bool, company_id: int | None
 ) -> Iterator[Finding]:
     """Yield the checks in order; those that need a migrated database come only where there is one."""
+    from secretaria.bootstrap import pending_migrations
+
     missing = pending_migrations(found)
     if missing:
         yield Finding("Migrations", f"{len(missing)} not applied, first {missing[0]}", "Run `secretaria migrate`.")

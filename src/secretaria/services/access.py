@@ -28,7 +28,7 @@ from secretaria.services.credential import CredentialKind, create, parse
 from secretaria.services.login_throttle import KNOWN_NETWORK_DAYS, Attempt, LoginThrottle
 from secretaria.services.passwords import Passwords
 from secretaria.services.scope import company_transaction, operator_transaction
-from secretaria.store import api_keys, audit, directory, sessions, users
+from secretaria.store import api_keys, audit, companies, directory, sessions, users
 from secretaria.store.api_keys import ApiKey
 from secretaria.store.database import Connection, Database, transaction
 from secretaria.store.directory import Entry, Kind
@@ -371,8 +371,7 @@ async def _find_account(connection: Connection, account: str) -> UserSecret | No
 async def _require_existing(connection: Connection, company_id: int) -> None:
     if company_id == OPERATOR_COMPANY_ID:
         return
-    cursor = await connection.execute("SELECT 1 FROM companies WHERE company_id = %s", (company_id,))
-    if await cursor.fetchone() is None:
+    if await companies.read(connection, company_id) is None:
         raise NotFound("no such company", code="company_not_found")
 
 

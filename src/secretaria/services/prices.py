@@ -67,9 +67,6 @@ async def sync_prices(database: Database, settings: Settings, now: datetime) -> 
     company's next local day. An unset price leaves the last one in force. Any number of processes may do this
     at once: the rows are compared again under the heads' locks.
     """
-    for name in ("billing_cost_per_message", "billing_cost_per_thousand_tokens"):
-        if getattr(settings, name) is None:
-            _log.info("price_not_set", setting=name.upper(), effect="companies keep the last price they had, if any")
     changed = after = 0
     full_page = True
     while full_page:

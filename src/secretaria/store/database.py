@@ -95,12 +95,13 @@ async def check_server(connection: Connection) -> None:
         raise ConfigurationError(
             f"PostgreSQL 16 or newer is needed; this server is {connection.info.server_version // 10_000}"
         )
+    # First where it is set for a role or a database: the running value below would only say that it is off.
+    await _check_role_settings(connection)
     for name in MUST_BE_ON:
         cursor = await connection.execute("SELECT current_setting(%s)", (name,))
         row = await cursor.fetchone()
         if row is not None and row[0] == "off":
             raise _refusal(name, "on this server")
-    await _check_role_settings(connection)
     await _check_workers(connection)
 
 
