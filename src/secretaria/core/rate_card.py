@@ -177,3 +177,37 @@ class CardBook(PriceBook):
     def card(self, name: str) -> RateCard | None:
         """Return a card by name; None for the product's, or one that is not there."""
         return self._cards.get(name)
+
+
+CardPriceRow = tuple[str, str, int, Decimal | None]
+"""market, category, above, amount: a price before it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChange:
+    """What a new version does to one market and category: amounts by band before and after, None where unknown."""
+
+    market: str
+    category: str
+    before: tuple[tuple[int, Decimal | None], ...]
+    after: tuple[tuple[int, Decimal | None], ...]
+
+    @property
+    def loses_tiers(self) -> bool:
+        """True when bands above the first end: all messages then cost the list rate."""
+        return len(self.before) > 1 and len(self.after) == 1
+
+
+def price_changes(before: Iterable[CardPriceRow], after: Iterable[CardPriceRow]) -> list[PriceChange]:
+    """Return what differs, by market and category; what a new version does not name stays and is not listed."""
+    old, new = _by_key(before), _by_key(after)
+    return [
+        PriceChange(*key, old.get(key, ()), new[key]) for key in sorted(new) if old.get(key, ()) != new[key]
+    ]
+
+
+def _by_key(rows: Iterable[CardPriceRow]) -> dict[tuple[str, str], tuple[tuple[int, Decimal | None], ...]]:
+    found: dict[tuple[str, str], list[tuple[int, Decimal | None]]] = defaultdict(list)
+    for market, category, above, amount in rows:
+        found[market, category].append((above, amount))
+    return {key: tuple(sorted(bands, key=lambda band: band[0])) for key, bands in found.items()}

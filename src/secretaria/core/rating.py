@@ -10,7 +10,7 @@ from secretaria.core import money
 from secretaria.core.band import Band as Band  # noqa: PLC0414
 from secretaria.core.band import band_cost as band_cost  # noqa: PLC0414
 from secretaria.core.band import filled, split, spread
-from secretaria.core.period import Period
+from secretaria.core.period import Period, month_of
 from secretaria.core.price import (
     Channel,
     Direction,
@@ -113,6 +113,14 @@ def rate(lines: Iterable[UsageLine], book: PriceBook) -> Rating:
     if isinstance(book, CardBook):
         return _rate_by_cards(lines, book)
     return Rating(book.currency, _flat_charges(lines, book))
+
+
+def rate_period(lines: Iterable[UsageLine], book: PriceBook, period: Period) -> Rating:
+    """Rate what falls on a period's days, given also its month's earlier days where the book needs them."""
+    if not book.needs_whole_months:
+        return rate([line for line in lines if line.day in period], book)
+    whole = Period(month_of(period.start).start, period.end)
+    return rate([line for line in lines if line.day in whole], book).within(period)
 
 
 def _flat_charges(lines: Iterable[UsageLine], book: PriceBook) -> tuple[Charge, ...]:

@@ -19,6 +19,7 @@ from secretaria.services.figures import (
     interval,
     local_time,
     point,
+    rated_from,
 )
 from secretaria.services.scope import company_not_found, company_transaction, operator_transaction
 from secretaria.settings import Settings
@@ -148,20 +149,32 @@ async def _read_company(connection: Connection, company_id: int) -> Company:
 
 async def _read_usage(connection: Connection, company: Company, period: Period) -> tuple[list[DayUsage], PriceBook]:
     start, end = period.start, period.end
-    usage = await usage_reads.read_days(connection, company.company_id, start=start, end=end)
     books = await prices.read_books(connection, {company.company_id: company.currency}, start=start, end=end)
-    return usage, books[company.company_id]
+    book = books[company.company_id]
+    usage = await usage_reads.read_days(
+        connection,
+        company.company_id,
+        start=rated_from(book, start),
+        end=end,
+        by_account=book.needs_whole_months,
+    )
+    return usage, book
 
 
 async def _overview_rows(connection: Connection, page: list[Company], now: datetime) -> list[OverviewRow]:
     if not page:
         return []
     todays = {company.company_id: local_day(company.schedule, now) for company in page}
-    usage = await usage_reads.read_day_each(connection, todays)
     start, end = min(todays.values()), max(todays.values()) + timedelta(days=1)
     books = await prices.read_books(
         connection, {company.company_id: company.currency for company in page}, start=start, end=end
     )
+    needed = {
+        company_id: Period(rated_from(books[company_id], today), today + timedelta(days=1))
+        for company_id, today in todays.items()
+    }
+    by_account = [company_id for company_id, book in books.items() if book.needs_whole_months]
+    usage = await usage_reads.read_days_each(connection, needed, by_account=by_account)
     rows = []
     for company in page:
         company_id, today = company.company_id, todays[company.company_id]

@@ -51,8 +51,10 @@ async def daily_report(
         month = month or month_of(today)
         if month.start > today:
             raise InvalidInput(f"{month.start:%Y-%m} has not begun yet", code="future_period", pointer="period")
-        usage = await usage_reads.read_days(connection, company_id, start=month.start, end=month.end)
         books = await prices.read_books(connection, {company_id: company.currency}, start=month.start, end=month.end)
-    book = books[company_id]
+        book = books[company_id]
+        usage = await usage_reads.read_days(
+            connection, company_id, start=month.start, end=month.end, by_account=book.needs_whole_months
+        )
     days = [(day, total(usage, book, day_of(day))) for day in month.days() if day <= today]
     return DailyReport(company, month, days)

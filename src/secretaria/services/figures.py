@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from secretaria.core import money
 from secretaria.core.event import Direction
-from secretaria.core.period import Period, ZoneSchedule, local_day
+from secretaria.core.period import Period, ZoneSchedule, local_day, month_of
 from secretaria.core.price import PriceBook
-from secretaria.core.rating import NotPriced, Rating, rate
+from secretaria.core.rating import NotPriced, Rating, rate_period
 from secretaria.store.companies import Company
 from secretaria.store.usage_reads import DayUsage
 
@@ -167,7 +167,11 @@ class Totals:
 
 
 def total(usage: Iterable[DayUsage], book: PriceBook, period: Period) -> Totals:
-    """Return the sums and the rating of what falls on the period's days."""
+    """Return the sums and the rating of what falls on the period's days.
+
+    The usage of a book that needs_whole_months holds the month's earlier days too (rated_from).
+    """
+    usage = list(usage)
     found = [day for day in usage if day.line.day in period]
     lines = [day.line for day in found]
     return Totals(
@@ -177,8 +181,13 @@ def total(usage: Iterable[DayUsage], book: PriceBook, period: Period) -> Totals:
         sum(line.tokens_output for line in lines),
         sum(day.response_ms for day in found),
         sum(day.response_count for day in found),
-        rate(lines, book),
+        rate_period([day.line for day in usage] if book.needs_whole_months else lines, book, period),
     )
+
+
+def rated_from(book: PriceBook, start: date) -> date:
+    """Return the first day whose usage decides the cost of `start`: its own, or its month's first."""
+    return month_of(start).start if book.needs_whole_months else start
 
 
 def company_figures(company: Company, today: date) -> CompanyFigures:

@@ -1,18 +1,20 @@
 """One event at a time, for programs that call us in process: counted by the ingest path, answered with its cost."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from secretaria.core import money
 from secretaria.core.access import Caller
 from secretaria.core.event import UsageEvent, identity_of
+from secretaria.core.period import month_of
 from secretaria.core.price import PriceBook
 from secretaria.core.rating import UsageLine, rate
 from secretaria.services.ingest import IngestService
 from secretaria.services.scope import company_transaction
-from secretaria.store import companies, prices
+from secretaria.store import companies, prices, usage_reads
 from secretaria.store import events as store
 from secretaria.store.database import Connection, Database
 
@@ -70,10 +72,31 @@ class RecordingService:
 
 async def _priced(connection: Connection, company_id: int, currency: str, line: UsageLine) -> RecordedUsage:
     book = await _book(connection, company_id, currency, line.day)
+    if book.needs_whole_months:
+        return await _priced_in_month(connection, company_id, line, book)
     rating = rate([line], book)
     unknown = rating.lower_bound
     cost = None if unknown and not any(charge.amount is not None for charge in rating.charges) else rating.total
     return RecordedUsage(RecordStatus.ACCEPTED, cost, currency, not_priced=unknown)
+
+
+async def _priced_in_month(
+    connection: Connection, company_id: int, line: UsageLine, book: PriceBook
+) -> RecordedUsage:
+    """Return what the month costs more than it would without the event: its day's bands depend on the others."""
+    month = month_of(line.day)
+    usage = await usage_reads.read_days(
+        connection, company_id, start=month.start, end=line.day + _ONE_DAY, by_account=True
+    )
+    lines = [day.line for day in usage]
+    without = replace(
+        line, messages=-line.messages, tokens_input=-line.tokens_input, tokens_output=-line.tokens_output
+    )
+    after, before = rate(lines, book), rate([*lines, without], book)
+    unknown = after.not_priced != before.not_priced
+    cost = money.total([after.total, money.product(before.total, -1)])
+    is_priced = not unknown or cost != 0
+    return RecordedUsage(RecordStatus.ACCEPTED, cost if is_priced else None, book.currency, not_priced=unknown)
 
 
 async def _book(connection: Connection, company_id: int, currency: str, day: date) -> PriceBook:

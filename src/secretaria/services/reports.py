@@ -16,13 +16,13 @@ import structlog
 from secretaria.core import money
 from secretaria.core.access import Caller
 from secretaria.core.errors import NotFound, Unavailable
-from secretaria.core.period import local_day, next_day_start
+from secretaria.core.period import Period, local_day, next_day_start
 from secretaria.core.price import PriceBook
 from secretaria.core.rating import Charge
-from secretaria.services.figures import total
+from secretaria.services.figures import rated_from, total
 from secretaria.services.scope import COMPANY_ID_MAX, company_not_found
 from secretaria.settings import Settings
-from secretaria.store import companies, prices, reports, usage_reads
+from secretaria.store import companies, prices, rate_cards, reports, usage_reads
 from secretaria.store.companies import Company
 from secretaria.store.database import Connection, Database, transaction
 from secretaria.store.reports import DuePeriod, Progress, Report
@@ -163,25 +163,31 @@ async def _read_due(
         today=today,
         above_version=progress.head_version,
         closed_before=now - REVISION_INTERVAL,
+        rerates_months=bool(await rate_cards.read_choices(connection, [company.company_id])),
     )
     return missing + late, waiting
 
 
 async def _rate(connection: Connection, company: Company, due: Sequence[DuePeriod]) -> list[Report]:
-    days = sorted({day for period in due for day in period.period.days()})
-    version, usage = await usage_reads.read_days_at_version(connection, company.company_id, days)
-    end = days[-1] + timedelta(days=1)
-    currencies = {company.company_id: company.currency}
-    books = await prices.read_books(connection, currencies, start=days[0], end=end)
+    start = min(period.period.start for period in due)
+    end = max(period.period.end for period in due)
+    books = await prices.read_books(connection, {company.company_id: company.currency}, start=start, end=end)
+    book = books[company.company_id]
+    needed = [Period(rated_from(book, period.period.start), period.period.end) for period in due]
+    days = sorted({day for period in needed for day in period.days()})
+    version, usage = await usage_reads.read_days_at_version(
+        connection, company.company_id, days, by_account=book.needs_whole_months
+    )
     by_day: dict[date, list[DayUsage]] = {}
     for day in usage:
         by_day.setdefault(day.line.day, []).append(day)
-    return [_report(by_day, books[company.company_id], period, version) for period in due]
+    return [_report(by_day, book, period, version) for period in due]
 
 
 def _report(by_day: dict[date, list[DayUsage]], book: PriceBook, due: DuePeriod, version: int) -> Report:
     period = due.period
-    sums = total([use for day in period.days() for use in by_day.get(day, ())], book, period)
+    days = Period(rated_from(book, period.start), period.end).days()
+    sums = total([use for day in days for use in by_day.get(day, ())], book, period)
     rating = sums.rating
     return Report(
         due.kind,
@@ -208,7 +214,7 @@ def report_lines(charges: Iterable[Charge]) -> list[dict[str, Any]]:
     """
     alike: dict[tuple[Any, ...], list[Charge]] = {}
     for charge in charges:
-        price_id = charge.price.price_id if charge.price else None
+        price_id = (charge.price.price_id, charge.price.card_price_id, charge.price.card) if charge.price else None
         rate_id = charge.rate.rate_id if charge.rate else None
         alike.setdefault((charge.dimensions, charge.metric, price_id, rate_id), []).append(charge)
     return [_line(same) for same in alike.values()]
@@ -236,6 +242,12 @@ def _line(same: Sequence[Charge]) -> dict[str, Any]:
             "currency": price.currency,
             "effective_from": price.effective_from.isoformat(),
         }
+    if of.account_id is not None:
+        line["account_id"] = of.account_id
+    if price is not None and price.card_price_id is not None:
+        line |= {"card_price_id": price.card_price_id, "above": price.above}
     if rate is not None:
         line |= {"rate_id": rate.rate_id or None, "rate": money.exact_text(rate.rate)}
+    if rate is not None and rate.rate_id:
+        line |= {"rate_from": rate.effective_from.isoformat(), "rate_source": rate.source}
     return line

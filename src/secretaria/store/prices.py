@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from secretaria.core.event import Direction
 from secretaria.core.price import Channel, ExchangeRate, Metric, Price, PriceBook, PriceRow
+from secretaria.core.rate_card import PRODUCT_CARD, CardBook
+from secretaria.store import rate_cards
 from secretaria.store.database import Connection
 
 RateRow = tuple[str, str, Decimal, date, str]
@@ -40,13 +42,20 @@ async def read_books(
     """Return a price book for each company of {company_id: currency}, good for the local days [start, end).
 
     Only rows that hold on one of those days are read: a key's first row holds from ever on, each until the next.
+    A company that chose a shared card gets a CardBook, good from the first day of start's month on.
     """
+    choices = await rate_cards.read_choices(connection, list(currencies))
+    names = {choice.card for rows in choices.values() for choice in rows} - {PRODUCT_CARD}
+    cards = await rate_cards.read_cards(connection, names, end=end) if names else {}
+    start = start.replace(day=1) if choices else start
     prices = await _read_prices(connection, list(currencies), start, end)
     rates = await _read_rates(connection, list(currencies), start, end)
-    return {
-        company_id: PriceBook(prices[company_id], rates[company_id], currency)
-        for company_id, currency in currencies.items()
-    }
+    books: dict[int, PriceBook] = {}
+    for company_id, currency in currencies.items():
+        of = prices[company_id], rates[company_id], currency
+        chosen = choices.get(company_id)
+        books[company_id] = CardBook(*of, cards=cards.values(), choices=chosen) if chosen else PriceBook(*of)
+    return books
 
 
 async def _read_prices(

@@ -123,21 +123,36 @@ async def read_missing(
     return [DuePeriod(ReportKind(kind), Period(start, end), 1) for kind, start, end in await cursor.fetchall()]
 
 
+_TOUCHED = (
+    "CROSS JOIN LATERAL (VALUES ('day', late.day), ('week', date_trunc('week', late.day::timestamp)::date)) "
+    "AS p (kind, period_start) JOIN analytics_reports AS r ON r.kind = p.kind AND r.period_start = p.period_start "
+)
+_TOUCHED_WITH_MONTH = (
+    "JOIN analytics_reports AS r ON r.period_end > late.day "
+    "AND r.period_start < date_trunc('month', late.day::timestamp) + interval '1 month' "
+)
+
+
 async def read_late(
-    connection: Connection, company_id: int, *, today: date, above_version: int, closed_before: datetime
+    connection: Connection,
+    company_id: int,
+    *,
+    today: date,
+    above_version: int,
+    closed_before: datetime,
+    rerates_months: bool = False,
 ) -> tuple[list[DuePeriod], bool]:
     """Return closed periods whose usage moved since their newest revision, and whether some must wait.
 
     Only usage above a version is looked at. A period whose newest revision is younger than closed_before waits.
+    With rerates_months late usage moves the cost of all later days of its month (bands, free allowances: law 4).
     """
     cursor = await connection.execute(
-        "SELECT r.kind, r.period_start, r.period_end, r.revision + 1, r.closed_at <= %(closed_before)s "
+        "SELECT r.kind, r.period_start, r.period_end, r.revision + 1, r.closed_at <= %(closed_before)s "  # noqa: S608
         "FROM (SELECT day, max(head_version) AS head_version FROM usage_daily WHERE company_id = %(company_id)s "
         "AND day < %(today)s AND head_version > %(above_version)s GROUP BY day) AS late "
-        "CROSS JOIN LATERAL (VALUES ('day', late.day), ('week', date_trunc('week', late.day::timestamp)::date)) "
-        "AS p (kind, period_start) "
-        "JOIN analytics_reports AS r ON r.company_id = %(company_id)s AND r.kind = p.kind "
-        "AND r.period_start = p.period_start AND r.superseded_at IS NULL AND r.head_version < late.head_version "
+        f"{_TOUCHED_WITH_MONTH if rerates_months else _TOUCHED}AND r.company_id = %(company_id)s "
+        "AND r.superseded_at IS NULL AND r.head_version < late.head_version "
         "GROUP BY r.kind, r.period_start, r.period_end, r.revision, r.closed_at ORDER BY r.period_end, r.kind",
         {
             "company_id": company_id,
