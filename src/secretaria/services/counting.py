@@ -6,7 +6,7 @@ answers cannot have changed (the heads' settings_version proves it).
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 import msgspec
 import psycopg
@@ -110,6 +110,7 @@ class Group:
         refused = self._counted.outcomes
         rows = [self._rows[place] for place in plain if place not in refused]
         await self._fold_excess(rows)
+        await self._leave_messages_to_webhooks(rows)
         await self._count_messages_once(rows)
         if rows:
             await store.add_events(self._connection, rows, direct=self._direct)
@@ -254,6 +255,28 @@ class Group:
             for row, dimensions in excess:
                 row.series_id = found[company_id, dimensions]
 
+    async def _leave_messages_to_webhooks(self, rows: list[PreparedEvent]) -> None:
+        """An account's messages come from one source: once Meta's webhook tells of them, events add the rest only.
+
+        The source is dated: an event of a time before the account's first webhook counts its message still.
+        """
+        told = [(place, row.company_id, account_id) for place, row in enumerate(rows)
+                if (account_id := row.event.data.account_id) is not None and row.messages]  # fmt: skip
+        if not told:
+            return
+        starts = await store.read_webhook_starts(
+            self._connection, {(company_id, account_id) for _, company_id, account_id in told}
+        )
+        uncounted: dict[tuple[int, date, int], int] = {}
+        for place, company_id, account_id in told:
+            row, start = rows[place], starts.get((company_id, account_id))
+            if start is not None and datetime.fromisoformat(row.occurred_at) >= start:
+                key = (company_id, row.day, account_id)
+                uncounted[key] = uncounted.get(key, 0) + row.messages
+                rows[place] = msgspec.structs.replace(row, messages=0)
+        if uncounted:
+            await store.add_uncounted(self._connection, uncounted)
+
     async def _count_messages_once(self, rows: list[PreparedEvent]) -> None:
         """One wamid is one message however it is reported: a later report adds only what the earlier lacked."""
         reports = [
@@ -267,7 +290,8 @@ class Group:
         for place, wamid in reports:
             key = (rows[place].company_id, wamid)
             rows[place], states[key] = _add_report(rows[place], states.get(key))
-            firsts.setdefault(key, rows[place])
+            if key not in firsts or rows[place].messages:
+                firsts[key] = rows[place]
         await store.write_messages(self._connection, [(firsts[key], states[key]) for key in sorted(firsts)])
 
     async def _correct(self, place: int) -> PreparedEvent | None:
@@ -296,7 +320,7 @@ class Group:
             dimensions=(Direction.INBOUND if original.inbound else Direction.OUTBOUND, *row.dimensions[1:]),
             day=original.day,
             hour=original.hour,
-            messages=row.messages - original.messages,
+            messages=0 if original.settled else row.messages - original.messages,
             tokens_input=row.tokens_input - original.tokens_input,
             tokens_output=row.tokens_output - original.tokens_output,
             response_ms=row.response_ms - original.response_ms,

@@ -15,6 +15,8 @@ class Kind(StrEnum):
     EMAIL = "email"
     SESSION = "session"
     API_KEY = "api_key"
+    PHONE_NUMBER = "phone_number_id"
+    ACCOUNT = "account"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ statement of their own, so that whatever a later statement reads of these compan
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -32,7 +32,10 @@ class Head(NamedTuple):
 
 
 class Original(NamedTuple):
-    """The event that a correction replaces, and what counts of it now (itself plus its earlier corrections)."""
+    """The event that a correction replaces, and what counts of it now (itself plus its earlier corrections).
+
+    settled: its message is counted by the message path (services/message_counting.py), not by the event.
+    """
 
     series_id: int
     inbound: bool
@@ -43,6 +46,7 @@ class Original(NamedTuple):
     tokens_output: int
     response_ms: int
     response_count: int
+    settled: bool
 
 
 class CountedMessage(NamedTuple):
@@ -279,12 +283,19 @@ async def read_messages(
 
 
 async def write_messages(connection: Connection, reports: Sequence[tuple[PreparedEvent, CountedMessage]]) -> None:
-    """Note what is counted of each wamid now: (first event of it in this group, the new state)."""
+    """Note what is counted of each wamid now: (the event of this group that counts it, else its first; the state).
+
+    The row leads to the event that counts the message, so that the message path can take it over.
+    """
     await connection.execute(
         "INSERT INTO messages AS m (company_id, wamid, identity, day, hour, series_id, counted, tokens, response) "
         "SELECT * FROM unnest(%s::bigint[], %s::text[], %s::uuid[], %s::date[], %s::smallint[], %s::bigint[], "
         "%s::boolean[], %s::boolean[], %s::boolean[]) "
         "ON CONFLICT (company_id, wamid) DO UPDATE SET "
+        "identity = CASE WHEN m.counted THEN m.identity ELSE excluded.identity END, "
+        "day = CASE WHEN m.counted THEN m.day ELSE excluded.day END, "
+        "hour = CASE WHEN m.counted THEN m.hour ELSE excluded.hour END, "
+        "series_id = CASE WHEN m.counted THEN m.series_id ELSE excluded.series_id END, "
         "counted = excluded.counted, tokens = excluded.tokens, response = excluded.response",
         (
             array(row.company_id for row, _ in reports),
@@ -300,6 +311,36 @@ async def write_messages(connection: Connection, reports: Sequence[tuple[Prepare
     )
 
 
+async def read_webhook_starts(
+    connection: Connection, accounts: Iterable[tuple[int, int]]
+) -> dict[tuple[int, int], datetime]:
+    """Return since when Meta's webhook counts the messages of these (company_id, account_id); others are left out."""
+    wanted = sorted(accounts)
+    cursor = await connection.execute(
+        "SELECT a.company_id, a.account_id, a.messages_from FROM unnest(%s::bigint[], %s::bigint[]) "
+        "AS k (company_id, account_id) JOIN whatsapp_accounts AS a "
+        "ON a.company_id = k.company_id AND a.account_id = k.account_id WHERE a.messages_from IS NOT NULL",
+        (array(company_id for company_id, _ in wanted), array(account_id for _, account_id in wanted)),
+    )
+    return {(company_id, account_id): start for company_id, account_id, start in await cursor.fetchall()}
+
+
+async def add_uncounted(connection: Connection, messages: Mapping[tuple[int, date, int], int]) -> None:
+    """Keep how many messages usage events told of that Meta's webhook counts: {(company_id, day, account_id): n}."""
+    keys = sorted(messages)
+    await connection.execute(
+        "INSERT INTO usage_uncounted AS u (company_id, day, account_id, messages) "
+        "SELECT * FROM unnest(%s::bigint[], %s::date[], %s::bigint[], %s::bigint[]) "
+        "ON CONFLICT (company_id, day, account_id) DO UPDATE SET messages = u.messages + excluded.messages",
+        (
+            array(company_id for company_id, _, _ in keys),
+            array(day for _, day, _ in keys),
+            array(account_id for _, _, account_id in keys),
+            array(messages[key] for key in keys),
+        ),
+    )
+
+
 async def read_original(connection: Connection, company_id: int, identity: str) -> Original | None:
     """Return the recorded event of this identity and what counts of it now; None when there is none.
 
@@ -309,7 +350,10 @@ async def read_original(connection: Connection, company_id: int, identity: str) 
         "SELECT e.series_id, s.direction = 'inbound', e.day, e.hour, "
         "e.messages + coalesce(c.messages, 0), e.tokens_input + coalesce(c.tokens_input, 0), "
         "e.tokens_output + coalesce(c.tokens_output, 0), e.response_ms + coalesce(c.response_ms, 0), "
-        "e.response_count + coalesce(c.response_count, 0) "
+        "e.response_count + coalesce(c.response_count, 0), "
+        "EXISTS (SELECT FROM messages AS m WHERE m.company_id = e.company_id AND m.wamid = e.wamid "
+        "AND m.first_at IS NOT NULL) OR EXISTS (SELECT FROM whatsapp_accounts AS a "
+        "WHERE a.company_id = e.company_id AND a.account_id = s.account_id AND a.messages_from <= e.occurred_at) "
         "FROM event_identities AS i "
         "JOIN usage_events AS e ON e.company_id = i.company_id AND e.occurred_at = i.occurred_at "
         "AND e.identity = i.identity AND e.corrects IS NULL "
