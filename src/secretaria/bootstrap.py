@@ -15,6 +15,7 @@ from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.companies import CompanyService
 from secretaria.services.ingest import IngestService
 from secretaria.services.live import LiveHub
+from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
 from secretaria.services.reports import ReportService
 from secretaria.settings import Settings
@@ -42,6 +43,7 @@ class Application:
     recording: RecordingService
     analytics: AnalyticsReads
     reports: ReportService
+    rate_cards: RateCardService
     hub: LiveHub
     clock: Callable[[], datetime]
 
@@ -75,6 +77,7 @@ async def application(
             recording=RecordingService(database, ingest),
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
+            rate_cards=RateCardService(database),
             hub=hub,
             clock=clock,
         )

@@ -14,6 +14,7 @@ from secretaria.cli.data import close, import_file, report
 from secretaria.cli.demo import app as demo
 from secretaria.cli.doctor import doctor
 from secretaria.cli.output import print_note, printable
+from secretaria.cli.rates import app as rates
 from secretaria.cli.servers import migrate, up, web, worker
 from secretaria.core.errors import ConfigurationError, InvalidInput, NotAllowed, NotFound, SecretariaError
 
@@ -52,6 +53,7 @@ for name, group in (
     ("api-key", api_keys),
     ("user", users),
     ("panel-token", panel_tokens),
+    ("rates", rates),
     ("demo", demo),
 ):
     app.add_typer(group, name=name)

@@ -167,12 +167,14 @@ class CardBook(PriceBook):
 
     def choice(self, account_id: int | None, day: date) -> CardChoice:
         """Return what prices an account's messages on a day: its own choice, else the company's, else the product."""
-        for scope in (account_id, None):
-            rows = self._choices.get(scope, [])
-            begun = bisect_right(rows, day, key=lambda row: row.effective_from)
-            if begun:
-                return rows[begun - 1]
-        return CardChoice(account_id, PRODUCT_CARD, self.unit_price_rounding, date.min)
+        found = self.own_choice(account_id, day) or self.own_choice(None, day)
+        return found or CardChoice(account_id, PRODUCT_CARD, self.unit_price_rounding, date.min)
+
+    def own_choice(self, account_id: int | None, day: date) -> CardChoice | None:
+        """Return the newest choice made for just this scope that has begun by a day."""
+        rows = self._choices.get(account_id, [])
+        begun = bisect_right(rows, day, key=lambda row: row.effective_from)
+        return rows[begun - 1] if begun else None
 
     def card(self, name: str) -> RateCard | None:
         """Return a card by name; None for the product's, or one that is not there."""
