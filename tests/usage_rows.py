@@ -23,6 +23,7 @@ class Use:
     tokens_output: int = 0
     response_ms: int = 0
     response_count: int = 0
+    account_id: int | None = None
 
 
 def write(admin_url: str, company_id: int, *uses: Use) -> int:
@@ -38,11 +39,11 @@ def write(admin_url: str, company_id: int, *uses: Use) -> int:
 
 
 def _write_one(connection: psycopg.Connection, company_id: int, use: Use, version: int) -> None:
-    dimensions = (use.channel, use.direction, use.category, use.model)
+    dimensions = (use.channel, use.direction, use.category, use.model, use.account_id)
     digest = blake2b(repr(dimensions).encode(), digest_size=16).hexdigest()
     connection.execute(
-        "INSERT INTO usage_series (company_id, dimensions_hash, channel, direction, category, model) "
-        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        "INSERT INTO usage_series (company_id, dimensions_hash, channel, direction, category, model, account_id) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
         (company_id, digest, *dimensions),
     )
     connection.execute(
