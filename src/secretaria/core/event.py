@@ -34,14 +34,14 @@ RowId = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class EventReference(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class EventReference(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """The identity of the event that a correction replaces."""
 
     source: Id
     id: Id
 
 
-class UsageData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+class UsageData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True, gc=False):
     """What was used. Absent and null are the same; quantities count from 0; the order of fields is part of the hash."""
 
     direction: Direction | None = None
@@ -59,7 +59,7 @@ class UsageData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     corrects: EventReference | None = None
 
 
-class UsageEvent(msgspec.Struct, omit_defaults=True, frozen=True):
+class UsageEvent(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     """One CloudEvent 1.0. Unknown attributes are extensions and are let through; `time` absent is the receipt."""
 
     specversion: str

@@ -4,12 +4,11 @@ Everything is decided after the heads are locked, from what the database holds t
 answers cannot have changed (the heads' settings_version proves it).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import msgspec
-import psycopg
 
 from secretaria.core.event import Direction, identity_of
 from secretaria.core.period import DayFinder, ZoneSchedule
@@ -17,6 +16,7 @@ from secretaria.core.price import Dimensions
 from secretaria.core.usage import PreparedEvent, SentDimensions, dimensions_of, folded, sum_deltas
 from secretaria.store import events as store
 from secretaria.store.database import Connection
+from secretaria.store.events import Key
 
 SERIES_A_DAY_MAX = 2_000
 SERIES_CACHED_MAX = 20_000
@@ -33,7 +33,7 @@ class CompanySettings:
 
 
 class StaleSettingsError(Exception):
-    """These companies' zones or prices changed since they were read: read again, prepare again, count again."""
+    """These companies' zones or prices changed since they were read, or the companies went: prepare and count again."""
 
     def __init__(self, company_ids: set[int]) -> None:
         super().__init__(f"settings of {sorted(company_ids)} changed")
@@ -53,9 +53,6 @@ ID_CONFLICT = Outcome("id_conflict", "an event with this source and id was count
 NO_COMPANY = Outcome("company_not_found", "no such company")
 NO_ORIGINAL = Outcome("original_not_found", "data.corrects names no recorded event of this company")
 OTHER_DIRECTION = Outcome("direction_mismatch", "a correction keeps the original's direction")
-
-
-Key = tuple[int, str]
 
 
 class Counted(msgspec.Struct):
@@ -98,19 +95,21 @@ class Group:
         """Run every step and commit. Raises StaleSettingsError, or psycopg.Error: then nothing of it is there.
 
         While PostgreSQL works, other requests are read by the same thread, so every wait for an answer also waits for
-        that thread: statements whose answers are not needed at once travel together, and what can be worked out
-        before or behind a statement is.
+        that thread: statements whose answers are not needed at once travel together.
         """
-        await self._lock_heads()
-        self.holds_heads = True
+        if not self._rows:
+            return self._counted
         firsts, followers, corrections = self._first_of_each()
-        plain = [place for place in firsts.values() if place not in corrections]
-        await self._find_series([self._rows[place] for place in plain])
-        await self._claim(firsts, followers, corrections)
+        stored = await self._begin(firsts, corrections)
+        self.holds_heads = True
+        stored |= await self._claim(firsts, stored, corrections)
+        self._refuse_repeats(firsts, followers, stored)
         refused = self._counted.outcomes
-        rows = [self._rows[place] for place in plain if place not in refused]
+        rows = [
+            self._rows[place] for place in firsts.values() if place not in corrections and place not in refused
+        ]
+        await self._find_series(rows)
         await self._fold_excess(rows)
-        await self._leave_messages_to_webhooks(rows)
         await self._count_messages_once(rows)
         if rows:
             await store.add_events(self._connection, rows, direct=self._direct)
@@ -126,17 +125,47 @@ class Group:
             await self._connection.commit()
         return self._counted
 
-    async def _lock_heads(self) -> None:
-        async with self._connection.pipeline():
-            self._heads = await store.lock_heads(self._connection, {row.company_id for row in self._rows})
-        stale = {
+    async def _begin(self, firsts: Mapping[Key, int], corrections: Collection[int]) -> dict[Key, str]:
+        """Lock the heads; look up corrections (their original is read first) and companies that just repeated."""
+        company_ids = {row.company_id for row in self._rows}
+        doubtful = [self._rows[place] for place in corrections]
+        if self._repeaters:
+            doubtful += [
+                self._rows[place]
+                for (company_id, _), place in firsts.items()
+                if company_id in self._repeaters and place not in corrections
+            ]
+        self._heads, stored = await store.begin_group(self._connection, company_ids, doubtful)
+        changed = {
             company_id
-            for company_id, head in self._heads.items()
-            if self._settings[company_id].settings_version != head.settings_version
+            for company_id in company_ids
+            if company_id not in self._heads
+            or company_id not in self._settings
+            or self._settings[company_id].settings_version != self._heads[company_id].settings_version
         }
-        if stale:
-            raise StaleSettingsError(stale)
+        if changed:
+            raise StaleSettingsError(changed)
         self._counted.versions = {company_id: head.version for company_id, head in self._heads.items()}
+        return stored
+
+    async def _claim(
+        self, firsts: Mapping[Key, int], stored: Mapping[Key, str], corrections: Collection[int]
+    ) -> dict[Key, str]:
+        """Claim the identities of all but corrections straight away; returns those that were taken.
+
+        Where one is taken, the claim is undone, all are looked up, and the rest is claimed: with the heads locked,
+        nobody can claim one of them in between.
+        """
+        rows = [
+            self._rows[place] for key, place in firsts.items() if place not in corrections and key not in stored
+        ]
+        if not rows or await store.add_identities(self._connection, rows, direct=self._direct):
+            return {}
+        taken = await store.existing_hashes(self._connection, rows)
+        rest = [row for row in rows if (row.company_id, row.identity) not in taken]
+        if rest and not await store.add_identities(self._connection, rest, direct=self._direct):
+            raise AssertionError("an identity was claimed by someone who did not hold its company's head")
+        return taken
 
     def _first_of_each(self) -> tuple[dict[Key, int], dict[Key, list[int]], dict[int, None]]:
         """Return the places of each identity's first event, of those that repeat it, and of the corrections."""
@@ -144,9 +173,6 @@ class Group:
         followers: dict[Key, list[int]] = {}
         corrections: dict[int, None] = {}
         for place, row in enumerate(self._rows):
-            if row.company_id not in self._heads:
-                self._counted.outcomes[place] = NO_COMPANY
-                continue
             key = (row.company_id, row.identity)
             if firsts.setdefault(key, place) != place:
                 followers.setdefault(key, []).append(place)
@@ -154,15 +180,10 @@ class Group:
                 corrections[place] = None
         return firsts, followers, corrections
 
-    async def _claim(
-        self, firsts: Mapping[Key, int], followers: Mapping[Key, list[int]], corrections: Collection[int]
+    def _refuse_repeats(
+        self, firsts: Mapping[Key, int], followers: Mapping[Key, list[int]], stored: Mapping[Key, str]
     ) -> None:
-        """Tell repeats from what is new, and claim the new identities of all but corrections."""
-        stored = await self._stored_hashes(firsts, corrections)
-        left_out = {*corrections, *(firsts[key] for key in stored)} if stored or corrections else ()
-        rows = [self._rows[place] for place in firsts.values() if place not in left_out]
-        if rows:
-            stored |= await self._add_identities(rows)
+        """Tell what was counted before, and what stands twice in this group, by comparing contents."""
         for key, content in stored.items():
             self._compare(firsts[key], content)
         for key, places in followers.items():
@@ -174,36 +195,6 @@ class Group:
         row = self._rows[place]
         self._counted.repeaters.add(row.company_id)
         self._counted.outcomes[place] = DUPLICATE if row.content_hash == content else ID_CONFLICT
-
-    async def _stored_hashes(self, firsts: Mapping[Key, int], corrections: Iterable[int]) -> dict[Key, str]:
-        """Look up before claiming: corrections (their original is read first) and companies that just repeated.
-
-        A claim that fails leaves a dead row for every identity of the group; a look-up leaves none.
-        """
-        doubtful = {place: self._rows[place] for place in corrections}
-        if self._repeaters:
-            for (company_id, _), place in firsts.items():
-                if company_id in self._repeaters:
-                    doubtful[place] = self._rows[place]
-        return await store.existing_hashes(self._connection, list(doubtful.values())) if doubtful else {}
-
-    async def _add_identities(self, rows: Sequence[PreparedEvent]) -> dict[Key, str]:
-        """Claim straight away; where one is taken, undo, look all up, claim the rest. Returns the taken ones."""
-        savepoint = await store.savepoint(self._connection)
-        try:
-            await store.add_identities(self._connection, rows, direct=self._direct)
-        except psycopg.Error as error:
-            if not store.is_duplicate(error):
-                raise
-            await savepoint.undo()
-        else:
-            return {}
-        taken = await store.existing_hashes(self._connection, rows)
-        # The heads are locked: nobody can claim one of the rest between the look-up and this.
-        rest = [row for row in rows if (row.company_id, row.identity) not in taken]
-        if rest:
-            await store.add_identities(self._connection, rest, direct=self._direct)
-        return taken
 
     async def _find_series(self, rows: Sequence[PreparedEvent]) -> None:
         settings = self._settings
@@ -312,7 +303,8 @@ class Group:
         if direction is not None and (direction == Direction.INBOUND) != original.inbound:
             self._counted.outcomes[place] = OTHER_DIRECTION
             return None
-        await store.add_identities(self._connection, [row], direct=self._direct)
+        if not await store.add_identities(self._connection, [row], direct=self._direct):
+            raise AssertionError("an identity was claimed by someone who did not hold its company's head")
         return msgspec.structs.replace(
             row,
             series_id=original.series_id,

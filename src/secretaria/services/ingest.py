@@ -44,7 +44,7 @@ MONTHS_REREAD_AFTER_S = 1.0
 DEAD_CONNECTIONS_MAX = 8
 PUBLISH_EVERY_S = 0.05
 COMPANY_ID_DIGITS_MAX = 18
-YIELD_EVERY_EVENTS = 128
+YIELD_EVERY_EVENTS = 48
 NOBODY = -1  # the company of an operator's event that names none that could exist
 _MAY_BE_TRIED_AGAIN = (
     psycopg.errors.DeadlockDetected,
@@ -192,17 +192,21 @@ class IngestService:
 
     async def _write(self, parts: Sequence[Part]) -> list[dict[int, Outcome]]:
         """Count the parts in one transaction and return each one's outcomes by its own places."""
+        rows = [row for part in parts for row in part.rows]
+        places: Sequence[int] = range(len(rows))
+        gone: dict[int, Outcome] = {}
         for attempt in range(STALE_RETRIES_MAX + 1):
-            rows = [row for part in parts for row in part.rows]
             try:
-                counted = await self._write_rows(rows)
+                counted = await self._write_rows([rows[place] for place in places] if gone else rows)
             except StaleSettingsError as error:
                 if attempt == STALE_RETRIES_MAX:
                     raise Unavailable("the companies' settings keep changing; send it again") from error
-                await self._prepare_again(parts, error.company_ids)
+                rows = await self._prepare_again(parts, error.company_ids)
+                gone = {place: NO_COMPANY for place, row in enumerate(rows) if row.company_id not in self._companies}
+                places = [place for place in range(len(rows)) if place not in gone]
                 continue
             self._remember(counted)
-            return _by_part(parts, counted.outcomes)
+            return _by_part(parts, gone | {places[place]: outcome for place, outcome in counted.outcomes.items()})
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _write_rows(self, rows: Sequence[PreparedEvent]) -> Counted:
@@ -237,7 +241,8 @@ class IngestService:
                 ) from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _prepare_again(self, parts: Sequence[Part], company_ids: set[int]) -> None:
+    async def _prepare_again(self, parts: Sequence[Part], company_ids: set[int]) -> list[PreparedEvent]:
+        """Read these companies' settings again and return all rows prepared by what holds now, in their order."""
         for company_id in company_ids:
             self._companies.pop(company_id, None)
         await self._load_companies({row.company_id for part in parts for row in part.rows})
@@ -254,6 +259,7 @@ class IngestService:
                 else row
                 for row in part.rows
             ]
+        return [row for part in parts for row in part.rows]
 
     def _recent_repeaters(self) -> set[int]:
         if self._repeaters:
@@ -272,8 +278,7 @@ class IngestService:
         if len(self._day_series) > DAY_SERIES_CACHED_MAX:
             self._day_series.clear()
         self._day_series |= counted.day_series
-        until = time.monotonic() + REPEATER_MEMORY_S
-        self._repeaters |= dict.fromkeys(counted.repeaters, until)
+        self._repeaters |= dict.fromkeys(counted.repeaters, time.monotonic() + REPEATER_MEMORY_S)
         self._tell(counted.versions)
 
     def _tell(self, versions: dict[int, int]) -> None:

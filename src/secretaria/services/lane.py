@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import psycopg
 import structlog
 
-from secretaria.core.errors import SecretariaError, Unavailable
+from secretaria.core.errors import Unavailable
 from secretaria.core.usage import PreparedEvent
 from secretaria.services.counting import Outcome
 
@@ -93,8 +93,8 @@ class Lane:
         except Unavailable as error:
             # The database is gone or the commit's result unknown: no other attempt could answer better.
             _fail(group, error)
-        except (psycopg.Error, SecretariaError, ArithmeticError, ValueError) as error:
-            _log.warning("group_failed", parts=len(group), error=str(error))
+        except Exception as error:  # noqa: BLE001 - a lane that died would take all its companies with it
+            _log.warning("group_failed", parts=len(group), error=str(error), kind=type(error).__name__)
             if len(group) == 1:
                 _fail(group, Unavailable("these events could not be written; send them again", code="write_failed"))
                 return

@@ -23,6 +23,9 @@ from secretaria.store.database import Connection
 # Citus reports a duplicate key of a distributed table as an internal error.
 DUPLICATE_STATES = frozenset({"23505", "XX000"})
 
+Key = tuple[int, str]
+"""(company_id, identity)"""
+
 
 class Head(NamedTuple):
     """A locked company head, after its version was raised."""
@@ -57,51 +60,77 @@ class CountedMessage(NamedTuple):
     response: bool
 
 
-class Savepoint:
-    """A point of the transaction to go back to; opened together with the statement that follows it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def undo(self) -> None:
-        """Go back to it: what was done since is undone, the transaction goes on."""
-        await self._connection.execute("ROLLBACK TO SAVEPOINT claim")
-
-
-async def savepoint(connection: Connection) -> Savepoint:
-    """Mark this point of the transaction."""
-    await connection.execute("SAVEPOINT claim")
-    return Savepoint(connection)
+_LOCK_HEADS = (
+    "UPDATE company_heads AS h SET version = h.version + 1 "
+    "FROM (SELECT company_id FROM company_heads WHERE company_id = ANY(%s::bigint[]) "
+    "ORDER BY company_id FOR NO KEY UPDATE) AS locked "
+    "WHERE h.company_id = locked.company_id RETURNING h.company_id, h.version, h.settings_version"
+)
 
 
 async def lock_heads(connection: Connection, company_ids: Iterable[int]) -> dict[int, Head]:
     """Lock the heads in id order, raise their versions, and return them; a company that is not there is left out."""
-    cursor = await connection.execute(
-        "UPDATE company_heads AS h SET version = h.version + 1 "
-        "FROM (SELECT company_id FROM company_heads WHERE company_id = ANY(%s::bigint[]) "
-        "ORDER BY company_id FOR NO KEY UPDATE) AS locked "
-        "WHERE h.company_id = locked.company_id RETURNING h.company_id, h.version, h.settings_version",
-        (array(sorted(company_ids)),),
-    )
-    return {company_id: Head(version, settings) for company_id, version, settings in await cursor.fetchall()}
+    cursor = await connection.execute(_LOCK_HEADS, (array(sorted(company_ids)),))
+    return _heads(await cursor.fetchall())
 
 
-async def existing_hashes(connection: Connection, rows: Sequence[PreparedEvent]) -> dict[tuple[int, str], str]:
+def _heads(rows: Sequence[tuple[int, int, int]]) -> dict[int, Head]:
+    return {company_id: Head(version, settings) for company_id, version, settings in rows}
+
+
+_EXISTING_HASHES = (
+    "SELECT k.company_id, replace(k.identity::text, '-', ''), encode(e.content_hash, 'hex') "
+    "FROM unnest(%s::bigint[], %s::uuid[]) AS k (company_id, identity) "
+    "CROSS JOIN LATERAL (SELECT content_hash FROM event_identities AS i "
+    "WHERE i.company_id = k.company_id AND i.identity = k.identity OFFSET 0) AS e"
+)
+
+
+async def existing_hashes(connection: Connection, rows: Sequence[PreparedEvent]) -> dict[Key, str]:
     """Return {(company_id, identity): content hash} of those counted already, through the primary key."""
-    cursor = await connection.execute(
-        "SELECT k.company_id, replace(k.identity::text, '-', ''), encode(e.content_hash, 'hex') "
-        "FROM unnest(%s::bigint[], %s::uuid[]) AS k (company_id, identity) "
-        "CROSS JOIN LATERAL (SELECT content_hash FROM event_identities AS i "
-        "WHERE i.company_id = k.company_id AND i.identity = k.identity OFFSET 0) AS e",
-        (array(row.company_id for row in rows), array(row.identity for row in rows)),
-    )
-    return {(company_id, identity): content for company_id, identity, content in await cursor.fetchall()}
+    cursor = await connection.execute(_EXISTING_HASHES, _keys_of(rows))
+    return _hashes(await cursor.fetchall())
 
 
-async def add_identities(connection: Connection, rows: Sequence[PreparedEvent], *, direct: bool) -> None:
-    """Claim the identities; raises psycopg.Error (see DUPLICATE_STATES) when one is taken."""
+def _keys_of(rows: Sequence[PreparedEvent]) -> tuple[str, str]:
+    return array(row.company_id for row in rows), array(row.identity for row in rows)
+
+
+def _hashes(rows: Sequence[tuple[int, str, str]]) -> dict[Key, str]:
+    return {(company_id, identity): content for company_id, identity, content in rows}
+
+
+async def begin_group(
+    connection: Connection, company_ids: Iterable[int], doubtful: Sequence[PreparedEvent]
+) -> tuple[dict[int, Head], dict[Key, str]]:
+    """Lock the heads, mark the point before the claim, look up the doubtful identities: three statements, one journey.
+
+    Returns what lock_heads and existing_hashes do. Nobody else can claim one of these companies' identities from here
+    on: the heads come first.
+    """
+    async with connection.pipeline():
+        heads = await connection.execute(_LOCK_HEADS, (array(sorted(company_ids)),))
+        await connection.execute("SAVEPOINT claim")
+        stored = await connection.execute(_EXISTING_HASHES, _keys_of(doubtful)) if doubtful else None
+    return _heads(await heads.fetchall()), _hashes(await stored.fetchall()) if stored is not None else {}
+
+
+async def add_identities(connection: Connection, rows: Sequence[PreparedEvent], *, direct: bool) -> bool:
+    """Claim the identities; False when one of them is taken: then all is as it was at begin_group.
+
+    COPY costs half of what INSERT .. ON CONFLICT does (measured: 2.5 against 4.2 microseconds a row), but a claim that
+    is undone leaves a dead row for each: who just repeated is looked up first.
+    """
     data = "".join([f"{row.company_id}\t{row.identity}\t\\\\x{row.content_hash}\t{row.occurred_at}\n" for row in rows])
-    await _copy(connection, "event_identities", "company_id, identity, content_hash, occurred_at", data, direct=direct)
+    columns = "company_id, identity, content_hash, occurred_at"
+    try:
+        await _copy(connection, "event_identities", columns, data, direct=direct)
+    except psycopg.Error as error:
+        if error.sqlstate not in DUPLICATE_STATES:
+            raise
+        await connection.execute("ROLLBACK TO SAVEPOINT claim")
+        return False
+    return True
 
 
 async def add_events(connection: Connection, rows: Sequence[PreparedEvent], *, direct: bool) -> None:
@@ -408,11 +437,6 @@ async def bypasses_row_level_security(connection: Connection) -> bool:
     cursor = await connection.execute("SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user")
     row = await cursor.fetchone()
     return bool(row and row[0])
-
-
-def is_duplicate(error: psycopg.Error) -> bool:
-    """Tell whether the error is that of a key that is taken."""
-    return error.sqlstate in DUPLICATE_STATES
 
 
 def array(values: Iterable[object]) -> str:
