@@ -13,6 +13,7 @@ from secretaria.embedded.servers import Endpoints
 from secretaria.services.access import AccessService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.companies import CompanyService
+from secretaria.services.exchange_rates import ExchangeRateService
 from secretaria.services.ingest import IngestService
 from secretaria.services.live import LiveHub
 from secretaria.services.rate_cards import RateCardService
@@ -44,6 +45,7 @@ class Application:
     analytics: AnalyticsReads
     reports: ReportService
     rate_cards: RateCardService
+    exchange_rates: ExchangeRateService
     hub: LiveHub
     clock: Callable[[], datetime]
 
@@ -78,6 +80,7 @@ async def application(
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
             rate_cards=RateCardService(database),
+            exchange_rates=ExchangeRateService(database, settings),
             hub=hub,
             clock=clock,
         )

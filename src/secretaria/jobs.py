@@ -58,6 +58,16 @@ async def sync_prices(context: JobContext, timestamp: int) -> None:
     await application.companies.sync_prices(application.clock())
 
 
+async def refresh_exchange_rates(context: JobContext, timestamp: int) -> None:
+    """Every hour: Banco Central is asked once a day, when its closing should be out and until it is."""
+    del timestamp
+    application = _application(context)
+    refreshed = await application.exchange_rates.refresh(application.clock())
+    if refreshed.companies:
+        rate = refreshed.newest.named_source if refreshed.newest else None
+        _log.info("exchange_rates_dated", companies=refreshed.companies, rate=rate, stale=refreshed.stale)
+
+
 async def keep_house(context: JobContext, timestamp: int) -> None:
     """Every hour: partitions ahead, expired sessions, old failed logins, jobs whose worker died."""
     del timestamp
@@ -86,6 +96,7 @@ PeriodicTask: TypeAlias = Callable[[JobContext, int], Awaitable[None]]
 PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("close_reports", "* * * * *", close_reports),
     ("sync_prices", "* * * * *", sync_prices),
+    ("refresh_exchange_rates", "20 * * * *", refresh_exchange_rates),
     ("keep_house", "7 * * * *", keep_house),
 )
 """Name, when (cron, UTC), what. The name is its queueing lock too: one of a kind waits in the queue at most."""

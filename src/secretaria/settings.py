@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     billing_alert_webhook_url: HttpUrl | None = Field(default=None, repr=False)
     billing_alert_webhook_secret: str | None = Field(default=None, repr=False)
     usd_to_brl: Amount = Decimal("5.00")
+    exchange_rate_source: Literal["fixed", "ptax"] = "fixed"
+    ptax_url: HttpUrl = "https://olinda.bcb.gov.br/olinda/servico/PTAX/versao/v1/odata"
     database_url: PostgresUrl | None = Field(default=None, repr=False)
     database_owner_url: PostgresUrl | None = Field(default=None, repr=False)
     redis_url: RedisUrl | None = Field(default=None, repr=False)
@@ -111,7 +113,7 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("must be addresses or networks with commas between, like 127.0.0.1,10.0.0.0/8") from None
 
-    @field_validator("host", "billing_currency", mode="before")
+    @field_validator("host", "billing_currency", "exchange_rate_source", mode="before")
     @classmethod
     def _stripped(cls, value: Any) -> Any:
         return value.strip() if isinstance(value, str) else value

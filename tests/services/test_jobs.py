@@ -201,7 +201,12 @@ async def test_no_other_role_reaches_the_queue(endpoints: Endpoints, role: str) 
 async def test_every_task_is_planned_and_one_of_a_kind_waits_at_most(endpoints: Endpoints) -> None:
     async with opened(endpoints) as app:
         planned = {task.task.name: task.cron for task in app.periodic_registry.periodic_tasks.values()}
-        assert planned == {"close_reports": "* * * * *", "sync_prices": "* * * * *", "keep_house": "7 * * * *"}
+        assert planned == {
+            "close_reports": "* * * * *",
+            "sync_prices": "* * * * *",
+            "refresh_exchange_rates": "20 * * * *",
+            "keep_house": "7 * * * *",
+        }
         for name in planned:
             await app.tasks[name].defer_async(timestamp=0)
             with pytest.raises(AlreadyEnqueued):

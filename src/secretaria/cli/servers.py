@@ -95,6 +95,7 @@ def worker(
     async def step(application: "Application") -> None:
         await application.companies.sync_prices(application.clock())
         await application.rate_cards.sync_shipped(application.clock())
+        await application.exchange_rates.refresh(application.clock())
         async with running_traffic(application) if demo else nullcontext():
             await run_worker(application)
 

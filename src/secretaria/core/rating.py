@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
@@ -191,8 +191,11 @@ def _rate_by_cards(lines: Iterable[UsageLine], book: CardBook) -> Rating:
         if of.channel != Channel.WHATSAPP or of.direction != Direction.OUTBOUND:
             others.append(line)
             continue
-        days[line.day][replace(of, template_id=None, cost_center=None)] += line.messages
-        others.append(replace(line, messages=0))
+        use = Dimensions(
+            of.channel, of.direction, of.category, of.market, of.model, of.account_id, pricing_type=of.pricing_type
+        )
+        days[line.day][use] += line.messages
+        others.append(UsageLine(line.day, of, 0, line.tokens_input, line.tokens_output))
     charges = [*_flat_charges(others, book), *_card_charges(days, book)]
     return Rating(book.currency, tuple(sorted(charges, key=_charge_order)))
 

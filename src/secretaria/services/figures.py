@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 from secretaria.core import money
 from secretaria.core.event import Direction
+from secretaria.core.exchange_rate import is_stale_on
 from secretaria.core.period import Period, ZoneSchedule, local_day, month_of
-from secretaria.core.price import PriceBook
+from secretaria.core.price import ExchangeRate, PriceBook
 from secretaria.core.rating import NotPriced, Rating, rate_period
 from secretaria.store.companies import Company
 from secretaria.store.usage_reads import DayUsage
@@ -53,6 +54,21 @@ class TokenCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class RateUsed:
+    """An exchange rate that converted a part of a cost: one unit of base was `rate` of quote from a local day on.
+
+    stale: it was used past its time, because nothing newer was heard of.
+    """
+
+    base: str
+    quote: str
+    rate: str
+    effective_from: date
+    source: str
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UsageBlock:
     """What one period added up to.
 
@@ -70,6 +86,7 @@ class UsageBlock:
     currency: str
     not_priced: NotPriced
     lower_bound: bool
+    exchange_rates: list[RateUsed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +121,7 @@ class HistoryPoint:
     cost: str | None
     not_priced: NotPriced
     lower_bound: bool
+    exchange_rates: list[RateUsed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +208,28 @@ def rated_from(book: PriceBook, start: date) -> date:
     return month_of(start).start if book.needs_whole_months else start
 
 
+def rates_used(rating: Rating) -> list[RateUsed]:
+    """Return the exchange rates that converted something, oldest first; what costs nothing was not converted."""
+    used: dict[int, tuple[ExchangeRate, date]] = {}
+    for charge in rating.charges:
+        rate = charge.rate
+        if rate is not None and rate.rate_id and charge.amount:
+            last_day = used[rate.rate_id][1] if rate.rate_id in used else charge.day
+            used[rate.rate_id] = rate, max(last_day, charge.day)
+    by_day = sorted(used.values(), key=lambda pair: (pair[0].effective_from, pair[0].rate_id))
+    return [
+        RateUsed(
+            rate.base,
+            rate.quote,
+            money.exact_text(rate.rate),
+            rate.effective_from,
+            rate.source,
+            stale=is_stale_on(rate, last_day),
+        )
+        for rate, last_day in by_day
+    ]
+
+
 def company_figures(company: Company, today: date) -> CompanyFigures:
     """Return whose figures these are, with the zone of the local day `today`."""
     zone = _zone_name(company.schedule, today, including=True)
@@ -241,6 +281,7 @@ def block(usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, pe
         book.currency,
         sums.rating.not_priced,
         sums.rating.lower_bound,
+        rates_used(sums.rating),
     )
 
 
@@ -261,4 +302,5 @@ def point(usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, pe
         of.cost,
         of.not_priced,
         of.lower_bound,
+        of.exchange_rates,
     )

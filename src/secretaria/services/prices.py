@@ -123,14 +123,18 @@ async def _missing(
     """Return what the settings say and the last rows written do not, for the companies that lack something."""
     company_ids = [company.company_id for company in page]
     had_prices = await prices.read_card_prices(connection, company_ids, card=FLAT_CARD)
-    had_rates = await prices.read_newest_rates(connection, company_ids, source=RATE_SOURCE)
+    had_rates = await prices.read_newest_rates(connection, company_ids)
     found = {}
     for company in page:
         today = local_day(company.schedule, now)
         rows = rows_of_settings(settings, currency=company.currency, effective_from=today)
+        had = had_rates.get(company.company_id, {})
+        # Published rates come by services/exchange_rates.py; the setting is what a company begins with.
+        is_fixed = settings.exchange_rate_source == "fixed"
+        wanted = [row for row in rows.rates if is_fixed or (row[0], row[1]) not in had]
         missing = PriceRows(
             _changed_prices(rows.prices, had_prices.get(company.company_id, {}), today + timedelta(days=1)),
-            _changed_rates(rows.rates, had_rates.get(company.company_id, {}), today + timedelta(days=1)),
+            _changed_rates(wanted, had, today + timedelta(days=1)),
         )
         if missing:
             found[company.company_id] = missing
@@ -154,6 +158,6 @@ def _changed_rates(
     changed = []
     for base, quote, rate, today, source in wanted:
         last = had.get((base, quote))
-        if last is None or last[2] != rate:
+        if last is None or (last[2], last[4]) != (rate, source):
             changed.append((base, quote, rate, today if last is None else tomorrow, source))
     return tuple(changed)

@@ -123,14 +123,13 @@ async def read_card_prices(
 
 
 async def read_newest_rates(
-    connection: Connection, company_ids: Sequence[int], *, source: str
+    connection: Connection, company_ids: Sequence[int]
 ) -> dict[int, dict[tuple[str, str], RateRow]]:
-    """Return the rate of a source written last for each (base, quote), by company."""
+    """Return the rate written last for each (base, quote), by company."""
     cursor = await connection.execute(
         "SELECT DISTINCT ON (company_id, base, quote) company_id, base, quote, rate, effective_from, source "
-        "FROM exchange_rates WHERE company_id = ANY(%s) AND source = %s "
-        "ORDER BY company_id, base, quote, rate_id DESC",
-        (list(company_ids), source),
+        "FROM exchange_rates WHERE company_id = ANY(%s) ORDER BY company_id, base, quote, rate_id DESC",
+        (list(company_ids),),
     )
     found: dict[int, dict[tuple[str, str], RateRow]] = defaultdict(dict)
     for company_id, *row in await cursor.fetchall():
