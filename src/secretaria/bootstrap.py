@@ -10,12 +10,15 @@ import psycopg
 from secretaria.core.errors import ConfigurationError, Unavailable
 from secretaria.embedded.runtime import endpoints as found_endpoints
 from secretaria.embedded.servers import Endpoints
+from secretaria.outbound.meta_graph import MetaGraph
 from secretaria.services.access import AccessService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.companies import CompanyService
 from secretaria.services.exchange_rates import ExchangeRateService
 from secretaria.services.ingest import IngestService
+from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
+from secretaria.services.meta import MetaService
 from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
 from secretaria.services.reports import ReportService
@@ -46,6 +49,8 @@ class Application:
     reports: ReportService
     rate_cards: RateCardService
     exchange_rates: ExchangeRateService
+    integrations: IntegrationService
+    meta: MetaService
     hub: LiveHub
     clock: Callable[[], datetime]
 
@@ -62,6 +67,8 @@ async def application(
     live = Live(endpoints.redis_url)
     ingest = IngestService(database, live)
     hub = LiveHub(database, live, clock)
+    integrations = IntegrationService(database, settings)
+    meta = MetaService(database, integrations, MetaGraph(settings.meta_graph_url))
     await database.open()
     try:
         async with transaction(database.operator) as connection:
@@ -81,11 +88,14 @@ async def application(
             reports=ReportService(database, settings),
             rate_cards=RateCardService(database),
             exchange_rates=ExchangeRateService(database, settings),
+            integrations=integrations,
+            meta=meta,
             hub=hub,
             clock=clock,
         )
     finally:
         await hub.stop()
+        await meta.close()
         await ingest.close()
         await live.close()
         await database.close()

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     public_url: str = ""
     trusted_proxies: str = ""
     secretaria_secret_key: str | None = Field(default=None, repr=False, min_length=SECRET_KEY_CHARS_MIN)
+    secretaria_retired_secret_keys: str = Field(default="", repr=False)
+    meta_graph_url: HttpUrl = "https://graph.facebook.com"
 
     @field_validator("usd_to_brl")
     @classmethod
@@ -112,6 +114,14 @@ class Settings(BaseSettings):
             return ",".join(str(ip_network(part)) if "/" in part else str(ip_address(part)) for part in parts)
         except ValueError:
             raise ValueError("must be addresses or networks with commas between, like 127.0.0.1,10.0.0.0/8") from None
+
+    @field_validator("secretaria_retired_secret_keys")
+    @classmethod
+    def _long_enough(cls, value: str) -> str:
+        keys = [key.strip() for key in value.split(",") if key.strip()]
+        if any(len(key) < SECRET_KEY_CHARS_MIN for key in keys):
+            raise ValueError(f"must be keys of at least {SECRET_KEY_CHARS_MIN} characters with commas between")
+        return ",".join(keys)
 
     @field_validator("host", "billing_currency", "exchange_rate_source", mode="before")
     @classmethod
@@ -159,6 +169,11 @@ def secret_key(settings: Settings) -> str:
     if len(key) < SECRET_KEY_CHARS_MIN:
         raise ConfigurationError(f"SECRETARIA_SECRET_KEY: the key in {path} is too short; restore that file")
     return key
+
+
+def retired_secret_keys(settings: Settings) -> list[str]:
+    """Return the keys that still open what they sealed; nothing new is sealed with them."""
+    return [key for key in settings.secretaria_retired_secret_keys.split(",") if key]
 
 
 def _make_secret_key(path: Path) -> None:

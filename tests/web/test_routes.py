@@ -57,6 +57,20 @@ ROUTES: dict[str, Access | str] = {
         "/api/analytics/history?period=week&company_id={ours}", 200, 200, 200,
         foreign="/api/analytics/history?period=week&company_id={theirs}",
     ),
+    "GET /api/integrations/meta": Access(
+        "/api/integrations/meta?company_id={ours}", 404, 403, 403, foreign="/api/integrations/meta?company_id={theirs}"
+    ),
+    "PUT /api/integrations/meta": Access(
+        "/api/integrations/meta?company_id={ours}", 200, 403, 403, body={},
+        foreign="/api/integrations/meta?company_id={theirs}",
+    ),
+    "POST /api/integrations/meta/test": Access(
+        "/api/integrations/meta/test?company_id={ours}", 200, 403, 403,
+        foreign="/api/integrations/meta/test?company_id={theirs}",
+    ),
+    "DELETE /api/integrations/meta": Access(
+        "/api/integrations/meta?company_id={ours}", 204, 403, 403, foreign="/api/integrations/meta?company_id={theirs}"
+    ),
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /openapi.json": PUBLIC,

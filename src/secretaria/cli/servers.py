@@ -130,7 +130,8 @@ def _served(*, quiet: bool) -> "Iterator[tuple[Settings, Endpoints]]":
 
     try:
         logs.configure(logging.WARNING if quiet else logging.INFO)
-        logging.getLogger("procrastinate").setLevel(logging.WARNING)
+        for chatty in ("procrastinate", "httpx2"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         settings = Settings.load()
         with opened_database(settings) as found:
             yield settings, found

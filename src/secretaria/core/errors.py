@@ -11,6 +11,7 @@ SecretariaError
 ├── NotAuthenticated        no credential, or one that does not count
 ├── TooManyAttempts         throttled; retry_after_s says for how long
 ├── Unavailable             a part is down or busy; retry_after_s; the caller's retry is safe
+├── DeliveryError           another service did not do what we asked; permanent: asking again will not help
 └── ConfigurationError      the operator must change a setting; the message says which
 """
 
@@ -94,6 +95,16 @@ class Unavailable(SecretariaError):
     def __init__(self, message: str, *, retry_after_s: int = 1, code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
+
+
+class DeliveryError(SecretariaError):
+    """Another service did not do what we asked of it; permanent tells that asking again will not help."""
+
+    code = "delivery_failed"
+
+    def __init__(self, message: str, *, permanent: bool, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.permanent = permanent
 
 
 class ConfigurationError(SecretariaError):

@@ -108,3 +108,10 @@ async def raise_settings_versions(connection: Connection, company_ids: Sequence[
         "WHERE company_id = ANY(%s)",
         (list(company_ids),),
     )
+
+
+async def raise_versions(connection: Connection, company_ids: Sequence[int]) -> None:
+    """Tell everyone who watches these companies that something shown has moved; the heads are locked."""
+    await connection.execute(
+        "UPDATE company_heads SET version = version + 1 WHERE company_id = ANY(%s)", (list(company_ids),)
+    )

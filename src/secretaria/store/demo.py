@@ -11,7 +11,8 @@ TABLES = (
     "directory", "sessions", "api_keys", "users", "usage_events", "event_identities", "messages", "usage_daily",
     "usage_uncounted", "whatsapp_events", "template_categories", "templates", "whatsapp_accounts",
     "usage_hourly", "usage_series", "period_counters", "analytics_reports", "report_progress", "prices",
-    "exchange_rates", "rate_card_choices", "company_timezones", "audit_log", "company_heads", "companies",
+    "exchange_rates", "meta_costs", "meta_days", "meta_sync", "meta_profiles", "integrations",
+    "rate_card_choices", "company_timezones", "audit_log", "company_heads", "companies",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     API_KEY = "api_key"
     PHONE_NUMBER = "phone_number_id"
     ACCOUNT = "account"
+    INTEGRATION = "integration"
 
 
 @dataclass(frozen=True, slots=True)

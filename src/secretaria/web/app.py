@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from secretaria.bootstrap import Application
 from secretaria.web import errors
-from secretaria.web.api import analytics, companies, health, keys, login, reference
+from secretaria.web.api import analytics, companies, health, integrations, keys, login, reference
 from secretaria.web.api.usage import usage_route
 from secretaria.web.door import Door
 from secretaria.web.panel.pages import install as install_panel
@@ -32,7 +32,9 @@ def create_app(application: Application) -> FastAPI:
     app.add_middleware(Door, settings=application.settings)
     # First, because it is the hot one; plain ASGI, so web/api/reference.py writes its part of the description.
     app.add_route("/api/usage", usage_route, methods=["POST"], include_in_schema=False)
-    for router in (login.public, login.router, companies.router, keys.router, analytics.router, health.router):
+    for router in (
+        login.public, login.router, companies.router, keys.router, integrations.router, analytics.router, health.router,
+    ):  # fmt: skip
         app.include_router(router)
     app.include_router(reference.router)
     install_panel(app)

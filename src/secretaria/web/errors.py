@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from secretaria.core.errors import (
     ConfigurationError,
+    DeliveryError,
     DuplicateKey,
     InvalidInput,
     Malformed,
@@ -47,6 +48,7 @@ STATUS_OF: dict[type[Exception], int] = {
     InvalidInput: 422,
     TooManyAttempts: 429,
     Unavailable: 503,
+    DeliveryError: 503,
     ConfigurationError: 503,
 }
 TITLES = {

@@ -15,6 +15,7 @@ _SECRET_NAMES = re.compile(
     r"authorization|cookie|passw(or)?d|secret|token(?!s)|api_?key|private|credential(?!_in)", re.IGNORECASE
 )
 _TOKEN = re.compile(r"\b((?:pt|sk)_[0-9a-f]{16})_[A-Za-z0-9_-]{20,}", re.ASCII)
+_META_TOKEN = re.compile(r"\bEAA[A-Za-z0-9]{8,}", re.ASCII)
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]+@")
 
 
@@ -63,7 +64,8 @@ def _clean(name: str, value: Any, depth: int) -> Any:
     if _SECRET_NAMES.search(name) and not name.startswith("_") and value is not None:
         return REDACTED
     if isinstance(value, str):
-        return _URL_PASSWORD.sub(rf"\1:{REDACTED}@", _TOKEN.sub(rf"\1_{REDACTED}", value))
+        value = _META_TOKEN.sub(REDACTED, _TOKEN.sub(rf"\1_{REDACTED}", value))
+        return _URL_PASSWORD.sub(rf"\1:{REDACTED}@", value)
     if depth and isinstance(value, dict):
         return {key: _clean(str(key), item, depth - 1) for key, item in value.items()}
     if depth and isinstance(value, list | tuple):
