@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from secretaria.core.errors import ConfigurationError, Unavailable
@@ -28,6 +28,7 @@ SERVER_VERSION_MIN = 160_000
 
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+Cursor: TypeAlias = AsyncCursor[tuple[Any, ...]]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 
 

@@ -9,7 +9,7 @@ from secretaria.core.event import Direction
 from secretaria.core.price import Channel, ExchangeRate, Metric, Price, PriceBook, PriceRow
 from secretaria.core.rate_card import PRODUCT_CARD, CardBook
 from secretaria.store import rate_cards
-from secretaria.store.database import Connection
+from secretaria.store.database import Connection, Cursor
 
 RateRow = tuple[str, str, Decimal, date, str]
 """base, quote, rate, effective_from, source."""
@@ -41,15 +41,19 @@ async def read_books(
 ) -> dict[int, PriceBook]:
     """Return a price book for each company of {company_id: currency}, good for the local days [start, end).
 
+    They are good from the first day of start's month on, which a company that chose a shared card (CardBook) needs.
     Only rows that hold on one of those days are read: a key's first row holds from ever on, each until the next.
-    A company that chose a shared card gets a CardBook, good from the first day of start's month on.
     """
-    choices = await rate_cards.read_choices(connection, list(currencies))
+    company_ids, month_start = list(currencies), start.replace(day=1)
+    async with connection.pipeline():  # one journey, so that companies without cards pay nothing for the question
+        asked_choices = await rate_cards.ask_choices(connection, company_ids)
+        asked_prices = await _ask_prices(connection, company_ids, month_start, end)
+        asked_rates = await _ask_rates(connection, company_ids, month_start, end)
+        choices = await rate_cards.fetch_choices(asked_choices)
+        prices = await _fetch_prices(asked_prices)
+        rates = await _fetch_rates(asked_rates)
     names = {choice.card for rows in choices.values() for choice in rows} - {PRODUCT_CARD}
     cards = await rate_cards.read_cards(connection, names, end=end) if names else {}
-    start = start.replace(day=1) if choices else start
-    prices = await _read_prices(connection, list(currencies), start, end)
-    rates = await _read_rates(connection, list(currencies), start, end)
     books: dict[int, PriceBook] = {}
     for company_id, currency in currencies.items():
         of = prices[company_id], rates[company_id], currency
@@ -58,10 +62,8 @@ async def read_books(
     return books
 
 
-async def _read_prices(
-    connection: Connection, company_ids: list[int], start: date, end: date
-) -> dict[int, list[Price]]:
-    cursor = await connection.execute(
+async def _ask_prices(connection: Connection, company_ids: list[int], start: date, end: date) -> Cursor:
+    return await connection.execute(
         "SELECT company_id, price_id, card, metric, channel, category, direction, market, model, pricing_type, "
         "amount, per, currency, effective_from, source FROM (SELECT *, lead(effective_from) OVER of AS next_from, "
         "row_number() OVER of AS number FROM prices WHERE company_id = ANY(%(company_ids)s) "
@@ -70,6 +72,9 @@ async def _read_prices(
         "WHERE (number = 1 OR effective_from < %(end)s) AND (next_from IS NULL OR next_from > %(start)s)",
         {"company_ids": company_ids, "start": start, "end": end},
     )
+
+
+async def _fetch_prices(cursor: Cursor) -> dict[int, list[Price]]:
     found: dict[int, list[Price]] = defaultdict(list)
     for company_id, price_id, card, metric, channel, category, direction, *rest in await cursor.fetchall():
         found[company_id].append(
@@ -86,10 +91,8 @@ async def _read_prices(
     return found
 
 
-async def _read_rates(
-    connection: Connection, company_ids: list[int], start: date, end: date
-) -> dict[int, list[ExchangeRate]]:
-    cursor = await connection.execute(
+async def _ask_rates(connection: Connection, company_ids: list[int], start: date, end: date) -> Cursor:
+    return await connection.execute(
         "SELECT company_id, rate_id, base, quote, rate, effective_from, source FROM (SELECT *, "
         "lead(effective_from) OVER of AS next_from, row_number() OVER of AS number "
         "FROM exchange_rates WHERE company_id = ANY(%(company_ids)s) "
@@ -97,6 +100,9 @@ async def _read_rates(
         "WHERE (number = 1 OR effective_from < %(end)s) AND (next_from IS NULL OR next_from > %(start)s)",
         {"company_ids": company_ids, "start": start, "end": end},
     )
+
+
+async def _fetch_rates(cursor: Cursor) -> dict[int, list[ExchangeRate]]:
     found: dict[int, list[ExchangeRate]] = defaultdict(list)
     for company_id, *row in await cursor.fetchall():
         found[company_id].append(ExchangeRate(*row))

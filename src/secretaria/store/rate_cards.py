@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from secretaria.core.price import UnitPriceRounding
 from secretaria.core.rate_card import CardChoice, CardPrice, CardPriceRow, CardVersion, RateCard
-from secretaria.store.database import Connection
+from secretaria.store.database import Connection, Cursor
 
 IMPORT_LOCK = 7_310_118
 """Advisory: versions of cards are compared and added by one at a time."""
@@ -154,7 +154,12 @@ async def insert_choice(connection: Connection, company_id: int, choice: CardCho
 
 async def read_choices(connection: Connection, company_ids: Sequence[int]) -> dict[int, list[CardChoice]]:
     """Return the choices of each company that made one, oldest first; accounts' first cards are among them."""
-    cursor = await connection.execute(
+    return await fetch_choices(await ask_choices(connection, company_ids))
+
+
+async def ask_choices(connection: Connection, company_ids: Sequence[int]) -> Cursor:
+    """Send the question of read_choices."""
+    return await connection.execute(
         "SELECT company_id, account_id, card, unit_price_rounding, effective_from FROM ("
         "SELECT company_id, account_id, card, unit_price_rounding, effective_from, choice_id FROM rate_card_choices "
         "WHERE company_id = ANY(%(company_ids)s) UNION ALL "
@@ -163,6 +168,10 @@ async def read_choices(connection: Connection, company_ids: Sequence[int]) -> di
         "ORDER BY company_id, effective_from, choice_id",
         {"company_ids": list(company_ids)},
     )
+
+
+async def fetch_choices(cursor: Cursor) -> dict[int, list[CardChoice]]:
+    """Return the answer to ask_choices."""
     found: dict[int, list[CardChoice]] = defaultdict(list)
     for company_id, account_id, card, rounding, effective_from in await cursor.fetchall():
         found[company_id].append(CardChoice(account_id, card, UnitPriceRounding(rounding), effective_from))
