@@ -110,6 +110,7 @@ class Group:
         ]
         await self._find_series(rows)
         await self._fold_excess(rows)
+        await self._leave_messages_to_webhooks(rows)
         await self._count_messages_once(rows)
         if rows:
             await store.add_events(self._connection, rows, direct=self._direct)
