@@ -44,4 +44,7 @@ def test_a_choice_is_listed_with_its_first_day(run: Run) -> None:
     cut = run("rates", "activate", "product", "--company", company, "--unit-price-rounding", "cents_down", "--json")
     assert (cut.json["card"], cut.json["unit_price_rounding"]) == ("product", "cents_down")
     assert run("rates", "activate", "lost", "--company", company).code == 2
-    assert "meta-usd" in run("rates", "list").out
+    listed = run("rates", "list")
+    assert "meta-usd" in listed.out
+    assert "tiers are left out: two reports disagree" in listed.err
+    assert "One dollar in reais: USD_TO_BRL 5.00" in listed.err

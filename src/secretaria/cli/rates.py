@@ -91,12 +91,18 @@ def list_cards(
         _list_choices(company, as_json=as_json)
         return
 
-    async def step(application: "Application") -> "list[ListedVersion]":
+    async def step(application: "Application") -> "tuple[list[ListedVersion], str]":
         from secretaria.core.access import PROCESS
 
-        return await application.rate_cards.versions(PROCESS, application.clock())
+        now = application.clock()
+        newest = await application.exchange_rates.newest()
+        rate = f"USD_TO_BRL {application.settings.usd_to_brl}"
+        if newest is not None:
+            stale = ", stale: nothing newer was heard of" if newest.is_stale(now) else ""
+            rate = f"{newest.named_source}: {newest.rate}{stale}"
+        return await application.rate_cards.versions(PROCESS, now), rate
 
-    versions = run(step)
+    versions, rate = run(step)
     if as_json:
         from dataclasses import asdict
 
@@ -120,6 +126,7 @@ def list_cards(
     for row in versions:
         for note in row.notes:
             print_note(f"{row.card} from {row.effective_from}: {printable(note)}")
+    print_note(f"One dollar in reais: {rate}")
 
 
 @app.command()
