@@ -159,6 +159,9 @@ async def test_one_message_costs_what_the_month_costs_more_with_it(application: 
         for sent in [event(f"m-{number}", subject=company_id, category="UTILITY", time=NOW.isoformat())]
     ]
     assert costs == [Decimal("1.00"), Decimal("0.50"), Decimal("0.50")]
+    # Late, on the 4th: it takes a place of the first band, and one of the 12th moves to the second.
+    late = event("m-8", subject=company_id, category="UTILITY", time="2026-11-04T12:00:00-03:00")
+    assert (await application.recording.record(OPERATOR, company_id, late, NOW)).cost == Decimal("0.50")
     sent = event("m-9", subject=company_id, category="MARKETING", time=NOW.isoformat())
     recorded = await application.recording.record(OPERATOR, company_id, sent, NOW)
     assert (recorded.cost, recorded.not_priced) == (None, True)

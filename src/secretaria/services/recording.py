@@ -1,7 +1,7 @@
 """One event at a time, for programs that call us in process: counted by the ingest path, answered with its cost."""
 
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -17,8 +17,6 @@ from secretaria.services.scope import company_transaction
 from secretaria.store import companies, prices, usage_reads
 from secretaria.store import events as store
 from secretaria.store.database import Connection, Database
-
-_ONE_DAY = timedelta(days=1)
 
 
 class RecordStatus(StrEnum):
@@ -83,11 +81,9 @@ async def _priced(connection: Connection, company_id: int, currency: str, line: 
 async def _priced_in_month(
     connection: Connection, company_id: int, line: UsageLine, book: PriceBook
 ) -> RecordedUsage:
-    """Return what the month costs more than it would without the event: its day's bands depend on the others."""
+    """Return what the month costs more than it would without the event: a late one moves the days after it too."""
     month = month_of(line.day)
-    usage = await usage_reads.read_days(
-        connection, company_id, start=month.start, end=line.day + _ONE_DAY, by_account=True
-    )
+    usage = await usage_reads.read_days(connection, company_id, start=month.start, end=month.end, by_account=True)
     lines = [day.line for day in usage]
     without = replace(
         line, messages=-line.messages, tokens_input=-line.tokens_input, tokens_output=-line.tokens_output
@@ -100,5 +96,5 @@ async def _priced_in_month(
 
 
 async def _book(connection: Connection, company_id: int, currency: str, day: date) -> PriceBook:
-    books = await prices.read_books(connection, {company_id: currency}, start=day, end=day + _ONE_DAY)
+    books = await prices.read_books(connection, {company_id: currency}, start=day, end=month_of(day).end)
     return books[company_id]
