@@ -191,7 +191,7 @@ async def test_an_account_keeps_its_own_card(application: Application, endpoints
 @pytest.mark.parametrize(
     ("options", "error", "code"),
     [
-        ({"card": "lost"}, NotFound, "card_not_found"),
+        ({"card": "lost"}, InvalidInput, "unknown_card"),
         ({"card": "test", "account_id": 999}, NotFound, "account_not_found"),
         ({"card": "test", "unit_price_rounding": "cents_down"}, InvalidInput, "rounding_not_possible"),
     ],

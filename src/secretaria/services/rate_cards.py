@@ -78,22 +78,8 @@ class RateCardService:
         self._database = database
 
     async def sync_shipped(self, now: datetime) -> int:
-        """Add the cards that ship and are not there yet; return how many. Any number of processes may do it at once."""
-        shipped = read_shipped()
-        async with transaction(self._database.operator) as connection:
-            had = await rate_cards.read_checksums(connection)
-        missing = [version for version in shipped if (version.card, version.checksum) not in had]
-        added = 0
-        for version in missing:
-            async with transaction(self._database.operator) as connection:
-                await rate_cards.lock(connection)
-                begun = await _last_day_begun(connection, version.card, now)
-                start = max(version.effective_from, begun + _ONE_DAY) if begun else version.effective_from
-                dated = replace(version, effective_from=start)
-                added += await rate_cards.insert(connection, dated, now=now) is not None
-        if added:
-            _log.info("rate_cards_added", versions=added)
-        return added
+        """Add the cards that ship and are not there yet; return how many."""
+        return await sync_shipped(self._database, now)
 
     async def preview(self, caller: Caller, content: bytes, options: ImportOptions, *, now: datetime) -> CardImport:
         """Return what importing one of Meta's files would change; nothing is written. Raises as import_file."""
@@ -161,8 +147,8 @@ class RateCardService:
         """Let a card price an account, or a company's accounts without a card of their own, from its next local day.
 
         `product` is the company's own WhatsApp prices; only these can be cut to cents. What holds already changes
-        nothing. Raises NotFound (card_not_found, company_not_found, account_not_found), InvalidInput
-        (card_currency_mismatch, rounding_not_possible), NotAllowed.
+        nothing. Raises NotFound (company_not_found, account_not_found), InvalidInput (unknown_card,
+        card_currency_mismatch, rounding_not_possible), NotAllowed.
         """
         _require_editor(caller)
         rounding = UnitPriceRounding(unit_price_rounding)
@@ -193,6 +179,39 @@ class RateCardService:
                 detail={"card": card, "unit_price_rounding": rounding, "effective_from": str(tomorrow)},
             )
         return choice
+
+
+async def sync_shipped(database: Database, now: datetime) -> int:
+    """Add the cards that ship and are not there yet; return how many. Any number of processes may do it at once."""
+    async with transaction(database.operator) as connection:
+        had = await rate_cards.read_checksums(connection)
+    missing = [version for version in read_shipped() if (version.card, version.checksum) not in had]
+    added = 0
+    for version in missing:
+        async with transaction(database.operator) as connection:
+            await rate_cards.lock(connection)
+            begun = await _last_day_begun(connection, version.card, now)
+            start = max(version.effective_from, begun + _ONE_DAY) if begun else version.effective_from
+            added += await rate_cards.insert(connection, replace(version, effective_from=start), now=now) is not None
+    if added:
+        _log.info("rate_cards_added", versions=added)
+    return added
+
+
+async def require_card(connection: Connection, card: str, currency: str | None) -> None:
+    """Raise unless a card can price an account billed in a currency (None: accounts of any).
+
+    Raises InvalidInput (unknown_card, card_currency_mismatch); the product's card fits all.
+    """
+    if card == PRODUCT_CARD:
+        return
+    found = (await rate_cards.read_cards(connection, [card])).get(card)
+    if found is None:
+        raise InvalidInput(
+            "no such rate card: `secretaria rates list` names them", code="unknown_card", pointer="rate_card"
+        )
+    if currency is not None:
+        _require_currency(found, currency)
 
 
 def read_shipped() -> list[NewVersion]:
@@ -329,10 +348,4 @@ async def _check_choice(connection: Connection, company_id: int, *, card: str, a
         currency = await rate_cards.read_account(connection, company_id, account_id)
         if currency is None:
             raise NotFound("the company has no such account", code="account_not_found")
-    if card == PRODUCT_CARD:
-        return
-    found = (await rate_cards.read_cards(connection, [card])).get(card)
-    if found is None:
-        raise NotFound("no such rate card; `secretaria rates list` names them", code="card_not_found")
-    if currency is not None:
-        _require_currency(found, currency)
+    await require_card(connection, card, currency)
