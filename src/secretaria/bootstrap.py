@@ -12,16 +12,20 @@ from secretaria.embedded.runtime import endpoints as found_endpoints
 from secretaria.embedded.servers import Endpoints
 from secretaria.outbound.meta_graph import MetaGraph
 from secretaria.services.access import AccessService
+from secretaria.services.account_details import AccountDetailsReads
+from secretaria.services.accounts import AccountService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.companies import CompanyService
 from secretaria.services.exchange_rates import ExchangeRateService
 from secretaria.services.ingest import IngestService
 from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
+from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
 from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
 from secretaria.services.reports import ReportService
+from secretaria.services.webhooks import WebhookService
 from secretaria.settings import Settings
 from secretaria.store import migrations, partitions
 from secretaria.store.database import CONNECT_TIMEOUT_S, Database, check_server, transaction
@@ -47,6 +51,10 @@ class Application:
     recording: RecordingService
     analytics: AnalyticsReads
     reports: ReportService
+    accounts: AccountService
+    account_details: AccountDetailsReads
+    messages: MessageService
+    webhooks: WebhookService
     rate_cards: RateCardService
     exchange_rates: ExchangeRateService
     integrations: IntegrationService
@@ -67,6 +75,7 @@ async def application(
     live = Live(endpoints.redis_url)
     ingest = IngestService(database, live)
     hub = LiveHub(database, live, clock)
+    accounts = AccountService(database)
     integrations = IntegrationService(database, settings)
     meta = MetaService(database, integrations, MetaGraph(settings.meta_graph_url))
     await database.open()
@@ -86,6 +95,12 @@ async def application(
             recording=RecordingService(database, ingest),
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
+            accounts=accounts,
+            account_details=AccountDetailsReads(database, accounts),
+            messages=MessageService(database, settings, tell=ingest.tell),
+            webhooks=WebhookService(
+                database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets
+            ),
             rate_cards=RateCardService(database),
             exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,

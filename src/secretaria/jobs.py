@@ -68,14 +68,24 @@ async def refresh_exchange_rates(context: JobContext, timestamp: int) -> None:
         _log.info("exchange_rates_dated", companies=refreshed.companies, rate=rate, stale=refreshed.stale)
 
 
+async def sweep_webhooks(context: JobContext, timestamp: int) -> None:
+    """Every minute: count webhooks that could not be counted when they came, or whose number has an account now."""
+    del timestamp
+    swept = await _application(context).webhooks.sweep()
+    if swept.counted or swept.failed:
+        _log.info("webhooks_swept", counted=swept.counted, failed=swept.failed)
+
+
 async def keep_house(context: JobContext, timestamp: int) -> None:
-    """Every hour: partitions ahead, expired sessions, old failed logins, jobs whose worker died."""
+    """Every hour: partitions ahead, expired sessions, old failed logins, messages and webhooks, jobs left behind."""
     del timestamp
     application = _application(context)
     now = application.clock()
     await ensure_partitions(application.endpoints.owner_url, now)
     removed = await remove_expired(application.database, now)
-    _log.info("house_kept", sessions_removed=removed)
+    messages = await application.messages.remove_expired(now)
+    webhooks = await application.webhooks.remove_expired(now)
+    _log.info("house_kept", sessions_removed=removed, messages_removed=messages, webhooks_removed=webhooks)
     await _remove_old_jobs(context.app)
 
 
@@ -104,6 +114,7 @@ PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("close_reports", "* * * * *", close_reports),
     ("sync_prices", "* * * * *", sync_prices),
     ("refresh_exchange_rates", "20 * * * *", refresh_exchange_rates),
+    ("sweep_webhooks", "* * * * *", sweep_webhooks),
     ("keep_house", "7 * * * *", keep_house),
     ("sync_meta", "* * * * *", sync_meta),
 )

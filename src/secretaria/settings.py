@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from secretaria.core.errors import ConfigurationError
 
 AMOUNT_DIGITS_MAX = 12  # on either side of the dot: beyond any price, and far below what numeric holds
+MESSAGE_RETENTION_DAYS_MIN = 40  # past the 35 days that reports of a message may lie back
 SECRET_KEY_BYTES = 32
 SECRET_KEY_CHARS_MIN = 16
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 - a file's name
@@ -80,6 +81,9 @@ class Settings(BaseSettings):
     database_url: PostgresUrl | None = Field(default=None, repr=False)
     database_owner_url: PostgresUrl | None = Field(default=None, repr=False)
     redis_url: RedisUrl | None = Field(default=None, repr=False)
+    whatsapp_app_secret: str | None = Field(default=None, repr=False)
+    whatsapp_verify_token: str | None = Field(default=None, repr=False)
+    message_retention_days: int = Field(default=400, ge=MESSAGE_RETENTION_DAYS_MIN, le=3660)
     secretaria_data_dir: Path = Path("var")
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=1, le=65535)

@@ -203,6 +203,7 @@ async def test_every_task_is_planned_and_one_of_a_kind_waits_at_most(endpoints: 
         planned = {task.task.name: task.cron for task in app.periodic_registry.periodic_tasks.values()}
         assert planned == {
             "close_reports": "* * * * *",
+            "sweep_webhooks": "* * * * *",
             "sync_prices": "* * * * *",
             "refresh_exchange_rates": "20 * * * *",
             "keep_house": "7 * * * *",

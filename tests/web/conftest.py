@@ -26,6 +26,7 @@ class Shop:
     theirs: int
     tokens: dict[str, str] = field(default_factory=dict)
     key_ids: dict[str, str] = field(default_factory=dict)
+    accounts: dict[str, int] = field(default_factory=dict)
 
     def bearer(self, who: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens[who]}"}
@@ -60,6 +61,9 @@ async def shop(application: Application) -> Shop:
         shop.tokens[who] = (await access.panel_token(PROCESS, email)).token
         made = await access.create_api_key(PROCESS, company_id, list(Scope) if not company_id else ["analytics:read"])
         shop.tokens[f"key_{who}"], shop.key_ids[f"key_{who}"] = made.text, made.key.key_id
+    for who, company_id in (("ours", shop.ours), ("theirs", shop.theirs)):
+        account = await application.accounts.create(PROCESS, company_id, f"number-of-{who}", "Recepção", now=now)
+        shop.accounts[who] = account.account_id
     spare = await access.create_api_key(PROCESS, shop.ours)
     shop.key_ids["spare"] = spare.key.key_id
     return shop

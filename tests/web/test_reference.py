@@ -53,7 +53,7 @@ async def test_every_route_but_the_open_ones_asks_for_a_credential_and_tells_of_
             if path in {"/healthz", "/readyz"}:
                 continue
             assert "application/problem+json" in operation["responses"]["400"]["content"], path
-            if path != "/api/auth/login":
+            if path != "/api/auth/login" and not path.startswith("/webhooks/"):
                 assert operation["security"], path
 
 

@@ -71,6 +71,32 @@ ROUTES: dict[str, Access | str] = {
     "DELETE /api/integrations/meta": Access(
         "/api/integrations/meta?company_id={ours}", 204, 403, 403, foreign="/api/integrations/meta?company_id={theirs}"
     ),
+    "POST /api/messages": Access("/api/messages", 422, 403, 403, body={}),
+    "POST /api/whatsapp-accounts": Access(
+        "/api/whatsapp-accounts", 404, 403, 403, body={"company_id": 987654321, "phone_number_id": "1", "name": "Nova"}
+    ),
+    "GET /api/whatsapp-accounts": Access(
+        "/api/whatsapp-accounts?company_id={ours}", 200, 200, 200, foreign="/api/whatsapp-accounts?company_id={theirs}"
+    ),
+    "GET /api/whatsapp-accounts/{account_id}/details": Access(
+        "/api/whatsapp-accounts/{account}/details", 200, 200, 200,
+        foreign="/api/whatsapp-accounts/{foreign_account}/details",
+    ),
+    "GET /api/whatsapp-accounts/{account_id}/picture": Access(
+        "/api/whatsapp-accounts/{account}/picture", 404, 404, 404,
+        foreign="/api/whatsapp-accounts/{foreign_account}/picture",
+    ),
+    "POST /api/templates": Access(
+        "/api/templates", 404, 403, 403, body={"account_id": 987654321, "name": "x", "category": "UTILITY"}
+    ),
+    "GET /api/templates": Access(
+        "/api/templates?company_id={ours}", 200, 200, 200, foreign="/api/templates?company_id={theirs}"
+    ),
+    # A signature is the credential there: tests/web/test_whatsapp.py.
+    "GET /webhooks/whatsapp": PUBLIC,
+    "POST /webhooks/whatsapp": PUBLIC,
+    "GET /webhooks/whatsapp/{integration_id}": PUBLIC,
+    "POST /webhooks/whatsapp/{integration_id}": PUBLIC,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /openapi.json": PUBLIC,
@@ -102,7 +128,8 @@ def table_of(app: FastAPI) -> set[str]:
 
 def filled(path: str, shop: Shop) -> str:
     return path.format(
-        ours=shop.ours, theirs=shop.theirs, key=shop.key_ids["spare"], foreign_key=shop.key_ids["key_theirs"]
+        ours=shop.ours, theirs=shop.theirs, key=shop.key_ids["spare"], foreign_key=shop.key_ids["key_theirs"],
+        account=shop.accounts["ours"], foreign_account=shop.accounts["theirs"],
     )
 
 
@@ -172,7 +199,10 @@ async def test_anothers_anything_answers_as_what_does_not_exist(
     client: httpx2.AsyncClient, shop: Shop, endpoints: Endpoints
 ) -> None:
     assert endpoints.admin_url is not None
-    nothing = Shop(shop.ours, theirs=987654321, key_ids={**shop.key_ids, "key_theirs": "00000000deadbeef"})
+    nothing = Shop(
+        shop.ours, theirs=987654321, key_ids={**shop.key_ids, "key_theirs": "00000000deadbeef"},
+        accounts={**shop.accounts, "theirs": 987654321},
+    )  # fmt: skip
     before = rows_of(endpoints.admin_url, shop.theirs)
     for route, access in with_access():
         if access.foreign is None:

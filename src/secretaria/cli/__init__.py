@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secretaria.cli.access import api_keys, panel_tokens, users
+from secretaria.cli.accounts import accounts, erase, templates
 from secretaria.cli.companies import app as companies
 from secretaria.cli.data import close, import_file, report
 from secretaria.cli.demo import app as demo
@@ -48,11 +49,14 @@ def options(
 for function in (up, web, worker, migrate, doctor, close, report):
     app.command()(function)
 app.command("import")(import_file)
+app.command()(erase)
 for name, group in (
     ("company", companies),
     ("api-key", api_keys),
     ("user", users),
     ("panel-token", panel_tokens),
+    ("account", accounts),
+    ("template", templates),
     ("rates", rates),
     ("demo", demo),
 ):

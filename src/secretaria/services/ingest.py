@@ -279,9 +279,9 @@ class IngestService:
             self._day_series.clear()
         self._day_series |= counted.day_series
         self._repeaters |= dict.fromkeys(counted.repeaters, time.monotonic() + REPEATER_MEMORY_S)
-        self._tell(counted.versions)
+        self.tell(counted.versions)
 
-    def _tell(self, versions: dict[int, int]) -> None:
+    def tell(self, versions: dict[int, int]) -> None:
         """Gather the new versions and publish them soon, off the path of the answer."""
         if self._live is None:
             return

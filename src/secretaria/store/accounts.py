@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from secretaria.store.database import Connection
 from secretaria.store.directory import Kind
@@ -55,11 +55,16 @@ async def insert(
     rate_card: str,
     now: datetime,
 ) -> int:
-    """Add an account and return its id; the directory holds the number against a second one."""
+    """Add an account and return its id; the directory holds the number against a second one.
+
+    Where its company's connection to Meta has an app secret of its own, that one's webhooks speak for it.
+    """
     cursor = await connection.execute(
-        "INSERT INTO whatsapp_accounts (company_id, phone_number_id, waba_id, name, currency, rate_card, created_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING account_id",
-        (company_id, phone_number_id, waba_id, name, currency, rate_card, now),
+        "INSERT INTO whatsapp_accounts (company_id, phone_number_id, waba_id, name, currency, rate_card, created_at, "
+        "integration_id) VALUES (%s, %s, %s, %s, %s, %s, %s, "
+        "(SELECT integration_id FROM integrations WHERE company_id = %s AND app_secret IS NOT NULL)) "
+        "RETURNING account_id",
+        (company_id, phone_number_id, waba_id, name, currency, rate_card, now, company_id),
     )
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101  RETURNING of one inserted row
@@ -121,3 +126,24 @@ async def begin_webhook(connection: Connection, accounts: Sequence[tuple[int, in
         "AND a.messages_from IS NULL",
         (now, [company_id for company_id, _ in accounts], [account_id for _, account_id in accounts]),
     )
+
+
+async def read_uncounted(connection: Connection, company_id: int, account_id: int, day: date) -> int:
+    """Return how many messages usage events told of on a local day that Meta's webhook counts."""
+    cursor = await connection.execute(
+        "SELECT messages FROM usage_uncounted WHERE company_id = %s AND day = %s AND account_id = %s",
+        (company_id, day, account_id),
+    )
+    row = await cursor.fetchone()
+    return 0 if row is None else int(row[0])
+
+
+async def read_picture(connection: Connection, company_id: int, account_id: int) -> tuple[bytes, str] | None:
+    """Return the profile picture's bytes and media type, or None."""
+    cursor = await connection.execute(
+        "SELECT picture, picture_type FROM whatsapp_accounts WHERE company_id = %s AND account_id = %s "
+        "AND picture IS NOT NULL AND picture_type IS NOT NULL",
+        (company_id, account_id),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else (bytes(row[0]), str(row[1]))

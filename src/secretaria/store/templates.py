@@ -113,6 +113,17 @@ async def find(
     return [template_id for (template_id,) in await cursor.fetchall()]
 
 
+async def note_meta_id(
+    connection: Connection, company_id: int, template_ids: Sequence[int], meta_template_id: str
+) -> None:
+    """Keep the id that Meta knows these templates by, where none was known."""
+    await connection.execute(
+        "UPDATE templates SET meta_template_id = %s WHERE company_id = %s AND template_id = ANY(%s) "
+        "AND meta_template_id IS NULL",
+        (meta_template_id, company_id, list(template_ids)),
+    )
+
+
 async def note_quality(
     connection: Connection, company_id: int, template_ids: Sequence[int], quality: str, at: datetime
 ) -> None:

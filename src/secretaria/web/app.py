@@ -5,8 +5,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from secretaria.bootstrap import Application
-from secretaria.web import errors
-from secretaria.web.api import analytics, companies, health, integrations, keys, login, reference
+from secretaria.web import errors, webhooks
+from secretaria.web.api import accounts, analytics, companies, health, integrations, keys, login, messages, reference
 from secretaria.web.api.usage import usage_route
 from secretaria.web.door import Door
 from secretaria.web.panel.pages import install as install_panel
@@ -35,6 +35,8 @@ def create_app(application: Application) -> FastAPI:
     for router in (
         login.public, login.router, companies.router, keys.router, integrations.router, analytics.router, health.router,
     ):  # fmt: skip
+        app.include_router(router)
+    for router in (accounts.accounts, accounts.templates, messages.router, webhooks.router):
         app.include_router(router)
     app.include_router(reference.router)
     install_panel(app)

@@ -3,9 +3,11 @@
 Plain ASGI, because the ingest path goes through it too.
 """
 
+import asyncio
 import os
 import re
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,10 +22,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secretaria.core.access import Caller
-from secretaria.core.errors import Malformed, TooLarge
+from secretaria.core.errors import Malformed, TooLarge, Unavailable
 from secretaria.settings import Settings
 from secretaria.web.auth import is_https
 from secretaria.web.errors import internal_error, problem, problem_response
+from secretaria.web.webhooks import WEBHOOK_BODY_BYTES_MAX, WEBHOOK_PATH
 
 BODY_BYTES_MAX = 1024 * 1024
 QUERY_FIELDS_MAX = 50
@@ -94,6 +97,12 @@ class Door:
                 await self._app(scope, _bounded(scope, receive), send_complete)
         except ClientDisconnect:
             status = status or CLIENT_CLOSED
+        except asyncio.CancelledError:
+            # The server stops and waited long enough. What was under way may or may not be done: never a 500.
+            if not status:
+                stopping = Unavailable("the server is stopping; send it again", code="stopping")
+                await problem_response(stopping, request_id)(scope, receive, send_complete)
+            raise
         except Exception as error:
             if status:
                 raise  # half an answer is out: the connection must break, so that nobody takes it for a whole one
@@ -110,8 +119,9 @@ class Door:
         if not own and scope["path"] not in PROBE_PATHS:
             detail = "this server does not go by that name; PUBLIC_URL sets the name it goes by"
             return problem(421, code="unknown_host", detail=detail, request_id=request_id)
-        if _declared_bytes(scope) > BODY_BYTES_MAX:
-            return problem_response(_too_large(), request_id)
+        bytes_max = body_bytes_max(scope["path"])
+        if _declared_bytes(scope) > bytes_max:
+            return problem_response(_too_large(bytes_max), request_id)
         if scope["query_string"]:
             refusal = _refuse_query(scope["query_string"])
             return None if refusal is None else problem_response(refusal, request_id)
@@ -125,7 +135,7 @@ class Door:
 
     def _report(self, scope: Scope, status: int, elapsed_s: float) -> None:
         path = scope["path"]
-        if path in COUNTED_PATHS:
+        if path in COUNTED_PATHS or path.startswith(WEBHOOK_PATH):
             self._count(status)
             return
         if path in PROBE_PATHS and status == 200:
@@ -185,29 +195,35 @@ def _is_literal(name: str) -> bool:
 def _declared_bytes(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() and len(value) < 19 else BODY_BYTES_MAX + 1
+            return int(value) if value.isdigit() and len(value) < 19 else sys.maxsize
     return 0
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """Return receive, stopped at BODY_BYTES_MAX when the body does not say how long it is."""
+    """Return receive, stopped at the path's limit when the body does not say how long it is."""
     if not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
         return receive
+    bytes_max = body_bytes_max(scope["path"])
     received = 0
 
     async def bounded() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > BODY_BYTES_MAX:
-            raise _too_large()
+        if received > bytes_max:
+            raise _too_large(bytes_max)
         return message
 
     return bounded
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"a body has at most {BODY_BYTES_MAX} bytes", code="body_too_large")
+def body_bytes_max(path: str) -> int:
+    """Return how long a body may be: Meta sends up to a thousand updates in one webhook."""
+    return WEBHOOK_BODY_BYTES_MAX if path.startswith(WEBHOOK_PATH) else BODY_BYTES_MAX
+
+
+def _too_large(bytes_max: int) -> TooLarge:
+    return TooLarge(f"a body has at most {bytes_max} bytes", code="body_too_large")
 
 
 def _refuse_query(query: bytes) -> Malformed | None:

@@ -21,7 +21,9 @@ METHODS = ("get", "post", "put", "patch", "delete")
 SCHEMA_DEPTH_MAX = 8
 _REF = "#/components/schemas/"
 _FIGURES = {"/api/analytics/summary": Summary, "/api/analytics/history": History}
-_PUBLIC = {"/api/auth/login", "/healthz", "/readyz"}
+_PUBLIC = {
+    "/api/auth/login", "/healthz", "/readyz", "/webhooks/whatsapp", "/webhooks/whatsapp/{integration_id}",
+}  # fmt: skip
 _PROBLEM = {
     "type": "object",
     "description": "RFC 9457. `code` is stable, `detail` is for people.",
@@ -88,6 +90,8 @@ def _add_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     if path != usage.PATH:
         responses.pop("422", None)
     statuses = [400, 429, 503] if path == "/api/auth/login" else [400, 503]
+    if path.startswith("/webhooks/"):  # a signature, or a verify token, is the credential there
+        statuses += [401, 403, 413]
     if path not in _PUBLIC:
         operation.setdefault("security", [{"bearer": []}, {"cookie": []}])
         statuses += [401, 403]
