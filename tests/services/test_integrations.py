@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from tests.shop import OPERATOR, key_of, rows
 
 from secretaria.bootstrap import Application
@@ -52,12 +53,14 @@ def log() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     before, level = root.handlers, root.level
     logs.configure(logging.DEBUG)
+    structlog.configure(cache_logger_on_first_use=False)  # or loggers used here would stay like this in later tests
     written = io.StringIO()
     assert isinstance(root.handlers[0], logging.StreamHandler)
     root.handlers[0].setStream(written)
     yield written
     root.handlers, root.level = before, level
     root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def traces() -> list[str]:
