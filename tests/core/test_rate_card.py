@@ -266,3 +266,29 @@ def test_any_month_costs_what_its_messages_cost_one_by_one(
         assert Fraction(rating.within(Period(at, at + timedelta(days=1))).total) == cost
     assert sum(charge.quantity for charge in rating.charges) == sum(row[4] for row in rows)
     assert rate(lines[::-1], book(choice, versions=versions[::-1])) == rating
+
+
+@given(messages, st.permutations(["brl", "other", "product", "brl"]), st.randoms())
+@settings(deadline=None, max_examples=150)
+def test_accounts_on_any_cards_add_up_in_any_order(
+    rows: list[tuple[int, str, int | None, str | None, int, str | None, str | None]], cards: list[str], random: Random
+) -> None:
+    other = version({("Brazil", "UTILITY", 0): "0.5", ("Brazil", "UTILITY", 7): "0.25"}, number=2, card="other", free=3)
+    choices = [CardChoice(account, card, EXACT, FIRST) for account, card in zip((None, 1, 2), cards, strict=False)]
+    lines = [
+        line(category, count, day, account_id=account, pricing_type=typed, market=market, model=model)
+        for day, category, account, typed, count, market, model in rows
+    ]
+    rating = rate(lines, book(*choices, versions=(META, other)))
+    random.shuffle(lines)
+    halves = [replace(of, messages=of.messages // 2) for of in lines]
+    rests = [replace(of, messages=of.messages - of.messages // 2) for of in lines]
+    assert rate([*rests, *halves], book(*reversed(choices), versions=(other, META))) == rating
+    quantities: Counter[object] = Counter()
+    for charge in rating.charges:
+        quantities[charge.day, charge.dimensions] += charge.quantity
+    sent: Counter[object] = Counter()
+    for of in lines:
+        sent[of.day, of.dimensions] += of.messages
+    assert +quantities == +sent
+    assert sum(Fraction(share.amount) for share in rating.by_category().values()) == Fraction(rating.total)

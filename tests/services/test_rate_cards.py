@@ -123,6 +123,19 @@ async def test_every_figure_counts_the_month_s_earlier_days(application: Applica
     assert member.current.cost == "10.34"
 
 
+@pytest.mark.parametrize(("rounding", "cost"), [(None, "34.95"), ("exact", "34.95"), ("cents_down", "34.20")])
+async def test_the_product_s_worked_example_with_either_rounding(
+    application: Application, endpoints: Endpoints, rounding: str | None, cost: str
+) -> None:
+    company_id = await new_company(application, card=None)
+    if rounding:
+        await application.rate_cards.activate(
+            OPERATOR, company_id, card="product", unit_price_rounding=rounding, now=MADE
+        )
+    write(endpoints.admin_url, company_id, use(12, 100), use(12, 50, "MARKETING"), use(12, 10, "AUTHENTICATION"))
+    assert (await application.analytics.summary(OPERATOR, company_id, NOW)).daily.cost == cost
+
+
 async def test_closed_reports_name_the_card_and_late_usage_rates_the_rest_of_the_month_again(
     application: Application, endpoints: Endpoints
 ) -> None:

@@ -20,6 +20,7 @@ from secretaria.services.figures import (
     local_time,
     point,
     rated_from,
+    rated_once,
 )
 from secretaria.services.scope import company_not_found, company_transaction, operator_transaction
 from secretaria.settings import Settings
@@ -59,14 +60,14 @@ class AnalyticsReads:
             month, week = month_of(today), week_of(today)
             whole = Period(min(month.start, week.start), max(month.end, week.end))
             usage, book = await _read_usage(connection, company, whole)
-        schedule = company.schedule
+        schedule, rated = company.schedule, rated_once(usage, book)
         return Summary(
             company=company_figures(company, today),
             as_of=local_time(schedule, now),
             period=interval(schedule, month),
-            current=block(usage, book, schedule, month),
-            daily=block(usage, book, schedule, day_of(today)),
-            weekly=block(usage, book, schedule, week),
+            current=block(usage, book, schedule, month, whole=rated),
+            daily=block(usage, book, schedule, day_of(today), whole=rated),
+            weekly=block(usage, book, schedule, week, whole=rated),
             plan=None,
             alerts=[],
             version=company.version,
@@ -87,14 +88,14 @@ class AnalyticsReads:
             periods = history_periods(HistoryPeriod(period), today)
             whole = Period(periods[0].start, periods[-1].end)
             usage, book = await _read_usage(connection, company, whole)
-        schedule = company.schedule
+        schedule, rated = company.schedule, rated_once(usage, book)
         return History(
             company=company_figures(company, today),
             as_of=local_time(schedule, now),
             period=interval(schedule, whole),
             granularity="day" if period == HistoryPeriod.WEEK else "week",
             currency=company.currency,
-            points=[point(usage, book, schedule, of) for of in periods],
+            points=[point(usage, book, schedule, of, whole=rated) for of in periods],
             version=company.version,
         )
 

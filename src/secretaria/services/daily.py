@@ -7,7 +7,7 @@ from datetime import date, datetime
 from secretaria.core.access import Caller, Scope
 from secretaria.core.errors import InvalidInput
 from secretaria.core.period import DAY_FIRST, DAY_LAST, Period, day_of, local_day, month_of
-from secretaria.services.figures import Totals, total
+from secretaria.services.figures import Totals, rated_once, total
 from secretaria.services.scope import company_not_found, company_transaction
 from secretaria.store import companies, prices, usage_reads
 from secretaria.store.companies import Company
@@ -56,5 +56,6 @@ async def daily_report(
         usage = await usage_reads.read_days(
             connection, company_id, start=month.start, end=month.end, by_account=book.needs_whole_months
         )
-    days = [(day, total(usage, book, day_of(day))) for day in month.days() if day <= today]
+    rated = rated_once(usage, book)
+    days = [(day, total(usage, book, day_of(day), whole=rated)) for day in month.days() if day <= today]
     return DailyReport(company, month, days)

@@ -11,7 +11,7 @@ from secretaria.core.event import Direction
 from secretaria.core.exchange_rate import is_stale_on
 from secretaria.core.period import Period, ZoneSchedule, local_day, month_of
 from secretaria.core.price import ExchangeRate, PriceBook
-from secretaria.core.rating import NotPriced, Rating, rate_period
+from secretaria.core.rating import NotPriced, Rating, rate
 from secretaria.store.companies import Company
 from secretaria.store.usage_reads import DayUsage
 
@@ -184,12 +184,18 @@ class Totals:
         return money.exact_text(self.rating.total)
 
 
-def total(usage: Iterable[DayUsage], book: PriceBook, period: Period) -> Totals:
-    """Return the sums and the rating of what falls on the period's days.
+def rated_once(usage: Iterable[DayUsage], book: PriceBook) -> Rating | None:
+    """Return the rating that the totals of several periods are taken from, None where each is rated by itself.
 
-    The usage of a book that needs_whole_months holds the month's earlier days too (rated_from).
+    The usage of a book that needs_whole_months holds the months' earlier days too (rated_from).
     """
+    return rate([day.line for day in usage], book) if book.needs_whole_months else None
+
+
+def total(usage: Iterable[DayUsage], book: PriceBook, period: Period, *, whole: Rating | None = None) -> Totals:
+    """Return the sums and the rating of what falls on the period's days; whole is rated_once of all the usage."""
     usage = list(usage)
+    whole = whole or rated_once(usage, book)
     found = [day for day in usage if day.line.day in period]
     lines = [day.line for day in found]
     return Totals(
@@ -199,7 +205,7 @@ def total(usage: Iterable[DayUsage], book: PriceBook, period: Period) -> Totals:
         sum(line.tokens_output for line in lines),
         sum(day.response_ms for day in found),
         sum(day.response_count for day in found),
-        rate_period([day.line for day in usage] if book.needs_whole_months else lines, book, period),
+        rate(lines, book) if whole is None else whole.within(period),
     )
 
 
@@ -268,9 +274,11 @@ def _zone_name(schedule: ZoneSchedule, day: date, *, including: bool) -> str:
     return names[-1] if names else schedule.rows[0][1]
 
 
-def block(usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, period: Period) -> UsageBlock:
+def block(
+    usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, period: Period, *, whole: Rating | None = None
+) -> UsageBlock:
     """Return one period's block of the summary."""
-    sums, bounds = total(usage, book, period), interval(schedule, period)
+    sums, bounds = total(usage, book, period, whole=whole), interval(schedule, period)
     return UsageBlock(
         bounds.start,
         bounds.end,
@@ -285,9 +293,11 @@ def block(usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, pe
     )
 
 
-def point(usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, period: Period) -> HistoryPoint:
+def point(
+    usage: Iterable[DayUsage], book: PriceBook, schedule: ZoneSchedule, period: Period, *, whole: Rating | None = None
+) -> HistoryPoint:
     """Return one period's point of the history."""
-    of = block(usage, book, schedule, period)
+    of = block(usage, book, schedule, period, whole=whole)
     return HistoryPoint(
         period.start,
         of.start,

@@ -18,8 +18,8 @@ from secretaria.core.access import Caller
 from secretaria.core.errors import NotFound, Unavailable
 from secretaria.core.period import Period, local_day, next_day_start
 from secretaria.core.price import PriceBook
-from secretaria.core.rating import Charge
-from secretaria.services.figures import rated_from, total
+from secretaria.core.rating import Charge, Rating
+from secretaria.services.figures import rated_from, rated_once, total
 from secretaria.services.scope import COMPANY_ID_MAX, company_not_found
 from secretaria.settings import Settings
 from secretaria.store import companies, prices, rate_cards, reports, usage_reads
@@ -181,13 +181,16 @@ async def _rate(connection: Connection, company: Company, due: Sequence[DuePerio
     by_day: dict[date, list[DayUsage]] = {}
     for day in usage:
         by_day.setdefault(day.line.day, []).append(day)
-    return [_report(by_day, book, period, version) for period in due]
+    # Of each month every day up to the last one due is there, so that one rating serves all.
+    rated = rated_once(usage, book)
+    return [_report(by_day, book, period, version=version, rated=rated) for period in due]
 
 
-def _report(by_day: dict[date, list[DayUsage]], book: PriceBook, due: DuePeriod, version: int) -> Report:
+def _report(
+    by_day: dict[date, list[DayUsage]], book: PriceBook, due: DuePeriod, *, version: int, rated: Rating | None
+) -> Report:
     period = due.period
-    days = Period(rated_from(book, period.start), period.end).days()
-    sums = total([use for day in days for use in by_day.get(day, ())], book, period)
+    sums = total([use for day in period.days() for use in by_day.get(day, ())], book, period, whole=rated)
     rating = sums.rating
     return Report(
         due.kind,
