@@ -392,3 +392,56 @@ async def test_an_account_of_another_company_does_not_exist(
     for path in (f"{account_id}/details", f"{account_id}/picture", "987654321/details", "x/details"):
         answer = await client.get(f"/api/whatsapp-accounts/{path}", headers=shop.bearer("theirs"))
         assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found")
+
+
+async def test_a_past_day_is_shown_and_a_day_to_come_or_misspelt_is_refused(
+    client: httpx2.AsyncClient, shop: Shop, account_id: int
+) -> None:
+    two_days_ago = datetime.now(UTC) - timedelta(days=2)
+    await post(client, hook(status("A", "sent", at=int(two_days_ago.timestamp()), category="utility")))
+    path = f"/api/whatsapp-accounts/{account_id}/details?date="
+    day = (two_days_ago - timedelta(hours=3)).date()
+    found = (await client.get(f"{path}{day}", headers=shop.bearer("ours"))).json()["data"]
+    assert (found["date"], found["stats_utility"], found["spending_today_exact"]) == (str(day), 1, "0.105")
+    assert found["lines"][-1] == {
+        "category": "UTILITY", "messages": 1, "not_priced": 0, "estimated": "0.105", "meta": None, "difference": None,
+        "source": "estimated",
+    }  # fmt: skip
+    assert (await details(client, shop, account_id))["stats_utility"] == 0
+    for wrong in ("2999-01-01", "2000-01-01", "20261120", "2026-13-01", "x", ""):
+        answer = await client.get(f"{path}{wrong}", headers=shop.bearer("ours"))
+        assert answer.status_code == 422, wrong
+
+
+async def test_metas_figure_of_a_whole_day_replaces_the_estimate_and_stands_beside_it(
+    client: httpx2.AsyncClient, application: Application, shop: Shop, account_id: int, admin_url: str
+) -> None:
+    two_days_ago = datetime.now(UTC) - timedelta(days=2)
+    await post(client, hook(status("A", "sent", at=int(two_days_ago.timestamp()), category="utility")))
+    day = (two_days_ago - timedelta(hours=3)).date()
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO integrations (company_id, kind, waba_id, created_at, updated_at) "
+            "VALUES (%s, 'meta', %s, now(), now())",
+            (shop.ours, WABA),
+        )
+        connection.execute(
+            "INSERT INTO meta_profiles (company_id, phone_number_id, display_phone_number, verified_name, "
+            "quality_rating, pulled_at) VALUES (%s, %s, '1555', 'Sorriso', 'GREEN', now())",
+            (shop.ours, NUMBER),
+        )
+        connection.execute(
+            "INSERT INTO meta_days (company_id, source, scope, day, timezone, whole, pulled_at) "
+            "VALUES (%s, 'messages', %s, %s, 'America/Sao_Paulo', true, now())",
+            (shop.ours, WABA, day),
+        )
+        connection.execute(
+            "INSERT INTO meta_costs (company_id, source, scope, day, phone, category, pricing_type, volume, amount, "
+            "currency, pulled_at) VALUES (%s, 'messages', %s, %s, '1555', 'UTILITY', 'REGULAR', 1, 0.02, 'USD', now())",
+            (shop.ours, WABA, day),
+        )
+    path = f"/api/whatsapp-accounts/{account_id}/details?date={day}"
+    found = (await client.get(path, headers=shop.bearer("ours"))).json()["data"]
+    assert (found["cost_utility"], found["spending_today_exact"], found["cost_source"]) == ("R$ 0,10", "0.10", "meta")
+    assert (found["estimated_total_exact"], found["difference_exact"]) == ("0.105", "-0.005")
+    assert found["meta_connected"] is True

@@ -8,34 +8,39 @@ from typing import Final
 
 from secretaria.core import money
 from secretaria.core.access import Caller
+from secretaria.core.errors import InvalidInput
 from secretaria.core.event import Direction
+from secretaria.core.meta_cost import CategoryLine, DayCost, reconcile
 from secretaria.core.period import day_of, local_day
 from secretaria.core.price import Metric, PriceBook
 from secretaria.core.rating import Charge, Rating, UsageLine, rate_period
 from secretaria.services.accounts import AccountService, account_not_found
 from secretaria.services.figures import local_time, rated_from
+from secretaria.services.meta_figures import MetaAccount, read_account
 from secretaria.services.scope import company_transaction
 from secretaria.store import accounts, companies, prices, usage_reads
 from secretaria.store.accounts import Account
 from secretaria.store.database import Database
 
 CATEGORIES: Final = ("UTILITY", "MARKETING", "AUTHENTICATION", "SERVICE")
-COST_SOURCE_ESTIMATED: Final = "estimated"
+DAYS_BACK_MAX: Final = 366
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryDetail:
-    """One category today. cost is exact, shown rounded so that the parts add up to the total that is shown."""
+    """One category of the day. line holds our figure, Meta's and the one that stands, exact; shown is it rounded,
+    so that the parts add up to the total that is shown.
+    """
 
     messages: int
-    cost: Decimal
+    line: CategoryLine
     shown: Decimal
     not_priced: int
 
 
 @dataclass(frozen=True, slots=True)
 class UsedPrice:
-    """A price that today's cost was made with: unit_price of price_currency, converted at exchange_rate."""
+    """A price that our estimate was made with: unit_price of price_currency, converted at exchange_rate."""
 
     category: str | None
     card: str
@@ -50,7 +55,10 @@ class UsedPrice:
 
 @dataclass(frozen=True, slots=True)
 class AccountDetails:
-    """The card. OTHER messages and those without a price are counted in not_priced and in no cost."""
+    """The card. Messages without a known category or a price are counted in not_priced and in no cost.
+
+    cost decides between our estimate and Meta's figure (core/meta_cost.py); meta says how fresh Meta's side is.
+    """
 
     account: Account
     currency: str
@@ -60,12 +68,11 @@ class AccountDetails:
     other: int
     inbound: int
     uncounted: int
-    total: Decimal
+    cost: DayCost
     total_shown: Decimal
     not_priced: int
     prices: list[UsedPrice]
-    cost_source: str
-    stale_since: datetime | None
+    meta: MetaAccount
     version: int
 
 
@@ -76,8 +83,13 @@ class AccountDetailsReads:
         self._database = database
         self._accounts = accounts_service
 
-    async def details(self, caller: Caller, account_id: int, now: datetime) -> AccountDetails:
-        """Return today's figures of an account. Raises NotFound (account_not_found) and NotAllowed."""
+    async def details(
+        self, caller: Caller, account_id: int, now: datetime, *, day: date | None = None
+    ) -> AccountDetails:
+        """Return the figures of an account on a local day, today without one.
+
+        Raises NotFound (account_not_found), NotAllowed and InvalidInput (day_out_of_range).
+        """
         company_id = await self._accounts.company_of(caller, account_id)
         async with company_transaction(self._database, caller, company_id, snapshot=True) as connection:
             account = await accounts.read(connection, company_id, account_id)
@@ -85,45 +97,51 @@ class AccountDetailsReads:
             if account is None or company is None:
                 raise account_not_found()
             today = local_day(company.schedule, now)
-            period = day_of(today)
-            books = await prices.read_books(
-                connection, {company_id: company.currency}, start=period.start, end=period.end
-            )
-            book = books[company_id]
+            day = today if day is None else day
+            if not today - timedelta(days=DAYS_BACK_MAX) <= day <= today:
+                raise InvalidInput("a day of the last year, today at most", code="day_out_of_range", pointer="date")
+            end = day + timedelta(days=1)
+            book = (await prices.read_books(connection, {company_id: company.currency}, start=day, end=end))[company_id]
             usage = await usage_reads.read_days(
-                connection, company_id, start=rated_from(book, today), end=today + timedelta(days=1), by_account=True
+                connection, company_id, start=rated_from(book, day), end=end, by_account=True
             )
-            uncounted = await accounts.read_uncounted(connection, company_id, account_id, today)
-        lines = [day.line for day in usage]
-        rating = _messages_of(account_id, lines, book, today)
-        own = [line for line in lines if line.day == today and line.dimensions.account_id == account_id]
-        categories = _categories(own, rating)
+            uncounted = await accounts.read_uncounted(connection, company_id, account_id, day)
+            meta = await read_account(
+                connection, company_id, account.phone_number_id, first=day, last=day, currency=company.currency,
+                is_only_account=len(await accounts.read_page(connection, company_id, after=0, limit=2)) == 1, now=now,
+            )  # fmt: skip
+        lines = [usage_day.line for usage_day in usage]
+        rating = _messages_of(account_id, lines, book, day)
+        own = [line for line in lines if line.day == day and line.dimensions.account_id == account_id]
+        estimated = {name: share.amount for name, share in rating.by_category().items() if name is not None}
+        estimated = dict.fromkeys(CATEGORIES, Decimal(0)) | estimated
+        cost = reconcile(day, estimated, meta.days.get(day), today=today, choice=meta.choice)
+        categories = _categories(own, rating, cost)
         return AccountDetails(
             account=account,
             currency=company.currency,
-            day=today,
+            day=day,
             as_of=local_time(company.schedule, now),
             categories=categories,
-            other=_messages(own, Direction.OUTBOUND) - sum(of.messages for of in categories.values()),
+            other=_messages(own, Direction.OUTBOUND) - sum(categories[name].messages for name in CATEGORIES),
             inbound=_messages(own, Direction.INBOUND),
             uncounted=uncounted,
-            total=rating.total,
-            total_shown=money.round_display(rating.total),
+            cost=cost,
+            total_shown=money.round_display(cost.total),
             not_priced=rating.not_priced.messages,
             prices=_used_prices(rating.charges, book),
-            cost_source=COST_SOURCE_ESTIMATED,
-            stale_since=None,
+            meta=meta,
             version=company.version,
         )
 
 
-def _messages_of(account_id: int, lines: Sequence[UsageLine], book: PriceBook, today: date) -> Rating:
+def _messages_of(account_id: int, lines: Sequence[UsageLine], book: PriceBook, day: date) -> Rating:
     """Rate the account's messages; a book of shared cards has to see those of the other accounts as well."""
     if book.needs_whole_months:
-        rating = rate_period(lines, book, day_of(today)).of_account(account_id)
+        rating = rate_period(lines, book, day_of(day)).of_account(account_id)
     else:
         own = [line for line in lines if line.dimensions.account_id == account_id]
-        rating = rate_period(own, book, day_of(today))
+        rating = rate_period(own, book, day_of(day))
     return Rating(rating.currency, tuple(charge for charge in rating.charges if charge.metric is Metric.MESSAGES))
 
 
@@ -131,16 +149,15 @@ def _messages(lines: Sequence[UsageLine], direction: Direction) -> int:
     return sum(line.messages for line in lines if line.dimensions.direction is direction)
 
 
-def _categories(lines: Sequence[UsageLine], rating: Rating) -> dict[str, CategoryDetail]:
-    """What is shown of the categories adds up to the total that is shown: nothing else of it has a price."""
-    costs = rating.by_category()
-    exact = [costs[name].amount if name in costs else Decimal(0) for name in CATEGORIES]
-    shown = money.largest_remainder(exact)
+def _categories(lines: Sequence[UsageLine], rating: Rating, cost: DayCost) -> dict[str, CategoryDetail]:
+    """What is shown of the lines adds up to the total that is shown, but where ad spend is the total."""
+    shares = rating.by_category()
+    shown = money.largest_remainder([line.amount for line in cost.lines])
     found = {}
-    for name, cost, rounded in zip(CATEGORIES, exact, shown, strict=True):
-        outbound = [line for line in lines if line.dimensions.category == name]
-        not_priced = costs[name].not_priced.messages if name in costs else 0
-        found[name] = CategoryDetail(_messages(outbound, Direction.OUTBOUND), cost, rounded, not_priced)
+    for line, rounded in zip(cost.lines, shown, strict=True):
+        outbound = [usage for usage in lines if usage.dimensions.category == line.category]
+        not_priced = shares[line.category].not_priced.messages if line.category in shares else 0
+        found[line.category] = CategoryDetail(_messages(outbound, Direction.OUTBOUND), line, rounded, not_priced)
     return found
 
 

@@ -1,17 +1,18 @@
 """WhatsApp accounts, their templates, and the account card: today's messages and cost by category."""
 
-from datetime import datetime
+import re
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from secretaria.core.access import Caller
 from secretaria.core.errors import InvalidInput, NotFound
 from secretaria.core.money import exact_text
-from secretaria.services.account_details import AccountDetails, UsedPrice
+from secretaria.services.account_details import CATEGORIES, AccountDetails, CategoryDetail, UsedPrice
 from secretaria.services.accounts import PAGE_ACCOUNTS_MAX, PRODUCT_CARD, account_not_found
 from secretaria.store.accounts import Account
 from secretaria.store.templates import Template
@@ -24,6 +25,13 @@ templates = APIRouter(prefix="/api/templates", tags=["Templates"], route_class=A
 TEXT_CHARS_MAX = 1_000
 PICTURE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp"})
 _SYMBOLS = {"BRL": "R$", "USD": "US$"}
+
+
+def _day(value: object) -> date:
+    """Return a day written YYYY-MM-DD and in no other way."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value, re.ASCII):
+        return date.fromisoformat(value)
+    raise ValueError("must be a day, YYYY-MM-DD")
 
 
 class AccountBody(Body):
@@ -154,11 +162,16 @@ async def list_accounts(
 
 @accounts.get("/{account_id}/details")
 async def account_details(
-    request: Request, account_id: str, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request,
+    account_id: str,
+    caller: Annotated[Caller, Depends(caller_of)],
+    date: Annotated[date | None, BeforeValidator(_day)] = None,
 ) -> Response:
-    """Return the account's card: today, in the company's zone, messages and cost by category."""
+    """Return the account's card: today in the company's zone, or another local day, by category."""
     application = application_of(request)
-    found = await application.account_details.details(caller, _account_id(account_id), application.clock())
+    found = await application.account_details.details(
+        caller, _account_id(account_id), application.clock(), day=date
+    )
     body = {"success": True, "data": described(found)}
     return Response(msgspec.json.encode(body), media_type="application/json")
 
@@ -219,10 +232,11 @@ def described(details: AccountDetails) -> dict[str, Any]:
         "stats_spending_today": money_text(details.total_shown, details.currency),
         "stats_inbound": details.inbound,
         "stats_other": details.other,
-        "spending_today_exact": exact_text(details.total),
-        "costs_exact": {name.lower(): exact_text(of.cost) for name, of in details.categories.items()},
+        "spending_today_exact": exact_text(details.cost.total),
+        "costs_exact": {name.lower(): exact_text(of.line.amount) for name, of in details.categories.items()},
     }
-    for name, of in details.categories.items():
+    for name in CATEGORIES:
+        of = details.categories[name]
         data[f"stats_{name.lower()}"] = of.messages
         data[f"cost_{name.lower()}"] = money_text(of.shown, details.currency)
     return data | {
@@ -237,10 +251,46 @@ def described(details: AccountDetails) -> dict[str, Any]:
         "messages_uncounted": details.uncounted,
         "rate_card": account.rate_card,
         "prices": [_price(price) for price in details.prices],
-        "cost_source": details.cost_source,
+        "lines": [_line(of) for of in details.categories.values()],
+        "estimated_total_exact": exact_text(details.cost.estimated_total),
+        "difference_exact": exact_text(details.cost.difference),
+        "ads": _ads(details),
+        "cost_source": details.cost.cost_source.value,
         "as_of": details.as_of,
-        "stale_since": details.stale_since,
+        "meta_connected": details.meta.connected,
+        "meta_reconnect": details.meta.reconnect,
+        "meta_as_of": details.meta.as_of,
+        "stale_since": details.meta.stale_since,
         "version": details.version,
+    }
+
+
+def _line(detail: CategoryDetail) -> dict[str, Any]:
+    line = detail.line
+    return {
+        "category": line.category,
+        "messages": detail.messages,
+        "not_priced": detail.not_priced,
+        "estimated": exact_text(line.estimated),
+        "meta": None if line.meta is None else exact_text(line.meta),
+        "difference": None if line.difference is None else exact_text(line.difference),
+        "source": line.source.value,
+    }
+
+
+def _ads(details: AccountDetails) -> dict[str, Any] | None:
+    """Ad spend stands beside the messages: it is the total only where the operator chose that."""
+    spend = details.cost.ads
+    if spend is None:
+        return None
+    return {
+        "amount": None if spend.amount is None else exact_text(spend.amount),
+        "currency": spend.currency,
+        "converted": None if spend.converted is None else exact_text(spend.converted),
+        "exchange_rate": None if spend.rate is None else exact_text(spend.rate.rate),
+        "exchange_rate_source": None if spend.rate is None else spend.rate.source,
+        "timezone": details.meta.ads_timezone,
+        "is_total": details.cost.ads_are_total,
     }
 
 
