@@ -88,6 +88,12 @@ def test_a_figure_in_a_currency_without_a_rate_replaces_nothing() -> None:
     assert (found.total, found.cost_source) == (Decimal("10.50"), CostSource.ESTIMATED)
 
 
+def test_a_category_without_any_figure_does_not_make_the_source_mixed() -> None:
+    ours = {"UTILITY": Decimal("10.50"), "SERVICE": Decimal(0)}
+    found = reconcile(TODAY, ours, meta(UTILITY="9.00", whole=False), today=TODAY, choice=META_TODAY)
+    assert (found.total, found.cost_source) == (Decimal("9.00"), CostSource.META)
+
+
 def test_the_source_of_nothing_is_our_estimate() -> None:
     assert source_of([]) is CostSource.ESTIMATED
     assert source_of([CostSource.META, CostSource.ESTIMATED]) is CostSource.MIXED

@@ -127,7 +127,9 @@ def reconcile(
     if meta and ads and ads.converted is not None and _ads_replace(day, meta, today, choice):
         return DayCost(day, lines, ads.converted, estimated_total, ads, True, CostSource.META)
     total = money.total(line.amount for line in lines)
-    return DayCost(day, lines, total, estimated_total, ads, False, source_of(line.source for line in lines))
+    # A category that nobody counted anything in says nothing of where the others' figures come from.
+    sources = (line.source for line in lines if line.estimated or line.meta is not None)
+    return DayCost(day, lines, total, estimated_total, ads, False, source_of(sources))
 
 
 def source_of(sources: Iterable[CostSource]) -> CostSource:

@@ -1,6 +1,6 @@
 """What an account's card shows: today's messages and their cost by category, in the company's zone and currency."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -10,7 +10,7 @@ from secretaria.core import money
 from secretaria.core.access import Caller
 from secretaria.core.errors import InvalidInput
 from secretaria.core.event import Direction
-from secretaria.core.meta_cost import CategoryLine, DayCost, reconcile
+from secretaria.core.meta_cost import CategoryLine, CostSource, DayCost, reconcile
 from secretaria.core.period import day_of, local_day
 from secretaria.core.price import Metric, PriceBook
 from secretaria.core.rating import Charge, Rating, UsageLine, rate_period
@@ -128,7 +128,7 @@ class AccountDetailsReads:
             uncounted=uncounted,
             cost=cost,
             total_shown=money.round_display(cost.total),
-            not_priced=rating.not_priced.messages,
+            not_priced=_not_priced(rating, categories, cost),
             prices=_used_prices(rating.charges, book),
             meta=meta,
             version=company.version,
@@ -159,6 +159,14 @@ def _categories(lines: Sequence[UsageLine], rating: Rating, cost: DayCost) -> di
         not_priced = shares[line.category].not_priced.messages if line.category in shares else 0
         found[line.category] = CategoryDetail(_messages(outbound, Direction.OUTBOUND), line, rounded, not_priced)
     return found
+
+
+def _not_priced(rating: Rating, categories: Mapping[str, CategoryDetail], cost: DayCost) -> int:
+    """Return the messages that the total lacks: where Meta's figure stands, it lacks none."""
+    if cost.ads_are_total:
+        return 0
+    replaced = sum(of.not_priced for of in categories.values() if of.line.source is CostSource.META)
+    return rating.not_priced.messages - replaced
 
 
 def _used_prices(charges: Sequence[Charge], book: PriceBook) -> list[UsedPrice]:
