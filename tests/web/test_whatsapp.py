@@ -445,3 +445,50 @@ async def test_metas_figure_of_a_whole_day_replaces_the_estimate_and_stands_besi
     assert (found["cost_utility"], found["spending_today_exact"], found["cost_source"]) == ("R$ 0,10", "0.10", "meta")
     assert (found["estimated_total_exact"], found["difference_exact"]) == ("0.105", "-0.005")
     assert found["meta_connected"] is True
+
+
+async def test_an_integrations_own_secret_speaks_for_its_numbers_only_and_no_other_secret_does(
+    client: httpx2.AsyncClient, shop: Shop, account_id: int, application: Application, admin_url: str
+) -> None:
+    secrets = {"waba_id": WABA, "app_secret": "a-secret-of-its-own", "verify_token": "its-own-token"}
+    shown = await application.integrations.put(PROCESS, shop.ours, secrets, application.clock())
+    path = f"{HOOK}/{shown.integration.integration_id}"
+    query = {"hub.mode": "subscribe", "hub.challenge": "1", "hub.verify_token": "its-own-token"}
+    assert (await client.get(path, params=query)).text == "1"
+    assert (await client.get(path, params=query | {"hub.verify_token": TOKEN})).status_code == 403
+
+    async def send(payload: Any, where: str, secret: str) -> int:
+        body = json.dumps(payload).encode()
+        headers = {"X-Hub-Signature-256": signature(body, secret)}
+        return (await client.post(where, content=body, headers=headers)).status_code
+
+    told = hook(status("A", "sent", category="utility"))
+    assert await send(told, path, SECRET) == 401
+    assert await send(told, HOOK, "a-secret-of-its-own") == 401
+    assert await send(told, HOOK, SECRET) == 200  # signed, but not by who speaks for this number
+    theirs = hook(status("B", "sent", category="utility"), number="number-of-theirs")
+    assert await send(theirs, path, "a-secret-of-its-own") == 200
+    assert [state for state, _, _ in states(admin_url)] == ["set_aside", "set_aside"]
+    assert (await application.webhooks.sweep()).counted == 0
+    assert (await details(client, shop, account_id))["stats_utility"] == 0
+    assert await send(told, path, "a-secret-of-its-own") == 200
+    assert (await details(client, shop, account_id))["stats_utility"] == 1
+
+
+async def test_webhooks_count_the_same_for_a_role_that_row_level_security_holds(
+    client: httpx2.AsyncClient, shop: Shop, account_id: int, application: Application, admin_url: str
+) -> None:
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("ALTER ROLE secretaria_ingest NOBYPASSRLS")
+    try:
+        assert (await post(client, hook(status("A", "sent", category="utility")))).status_code == 200
+        value = {"message_template_id": 1, "message_template_name": "x", "new_category": "MARKETING"}
+        assert (await post(client, envelope(value, "template_category_update"))).status_code == 200
+        assert (await post(client, hook(status("B", "sent"), number="nobody's"))).status_code == 200
+        assert (await application.webhooks.sweep()).failed == 0
+    finally:
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            connection.execute("ALTER ROLE secretaria_ingest BYPASSRLS")
+    assert [state for state, _, _ in states(admin_url)] == ["done", "done", "set_aside"]
+    assert (await details(client, shop, account_id))["stats_utility"] == 1
+    assert rows(admin_url, "SELECT name FROM templates") == [("x",)]
