@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -212,13 +213,25 @@ def test_the_report_adds_up_to_what_was_imported_and_says_what_it_wrote(run, com
     assert written.value == f"reports/escola-alfa-1-{month:%Y-%m}.csv"
     content = (tmp_path / written.value).read_bytes()
     assert content.startswith(
-        b"date,messages_in,messages_out,tokens_in,tokens_out,avg_response_ms,cost,currency,not_priced\r\n"
+        b"date,messages_in,messages_out,tokens_in,tokens_out,avg_response_ms,cost,currency,not_priced,exchange_rates\r\n"
     )
     days = {row["date"]: row for row in csv.DictReader(io.StringIO(content.decode(), newline=""))}
     assert len(days) == (first - month).days
-    assert list(days[f"{month:%Y-%m}-03"].values())[1:] == ["3", "3", "1500", "500", "600", "0.34", "BRL", ""]
+    assert list(days[f"{month:%Y-%m}-03"].values())[1:] == ["3", "3", "1500", "500", "600", "0.34", "BRL", "", ""]
     again = run("report", "--company", company, "--period", f"{month:%Y-%m}", "--output", "here.csv")
     assert (tmp_path / again.value).read_bytes() == content
+
+
+def test_a_report_names_the_exchange_rate_of_what_it_converted(run, usage, tmp_path):
+    company = run("company", "create", "Converted").value
+    now = datetime.now(UTC) - timedelta(seconds=5)
+    header = "id;source;time;direction;messages;category"
+    run("import", usage(f"a;bot;{now.isoformat()};outbound;10;UTILITY", header=header), "--company", company)
+    output = tmp_path / "report.csv"
+    run("report", "--company", company, "--output", str(output))
+    used = [row for row in csv.DictReader(output.read_text().splitlines()) if row["messages_out"] == "10"]
+    assert [row["cost"] for row in used] == ["1.05"]
+    assert re.fullmatch(r"1 USD = 5\.00 BRL from \d{4}-\d\d-\d\d \(USD_TO_BRL\)", used[0]["exchange_rates"])
 
 
 def test_what_has_no_price_is_said_in_the_report_and_is_not_zero(run, usage, tmp_path, monkeypatch):

@@ -209,6 +209,7 @@ def report(
 
 def _csv(found: "DailyReport") -> bytes:
     from secretaria.reports.daily_csv import DailyRow, write_daily_csv
+    from secretaria.services.figures import rates_used
 
     return write_daily_csv(
         DailyRow(
@@ -221,6 +222,10 @@ def _csv(found: "DailyReport") -> bytes:
             totals.cost,
             found.company.currency,
             (totals.rating.not_priced.messages, totals.rating.not_priced.tokens),
+            tuple(
+                f"1 {used.base} = {used.rate} {used.quote} from {used.effective_from} ({used.source})"
+                for used in rates_used(totals.rating)
+            ),
         )
         for day, totals in found.days
     )

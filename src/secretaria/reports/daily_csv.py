@@ -8,7 +8,7 @@ from datetime import date
 
 COLUMNS = (
     "date", "messages_in", "messages_out", "tokens_in", "tokens_out", "avg_response_ms", "cost", "currency",
-    "not_priced",
+    "not_priced", "exchange_rates",
 )  # fmt: skip
 
 
@@ -25,13 +25,14 @@ class DailyRow:
     cost: str | None
     currency: str
     not_priced: tuple[int, int]
+    exchange_rates: tuple[str, ...] = ()
 
 
 def write_daily_csv(rows: Iterable[DailyRow]) -> bytes:
     """Return the file, one line a day under a line of names.
 
     not_priced is empty where all has a price, and then the cost is exact; otherwise it says what the cost lacks,
-    as in "12 messages, 3400 tokens".
+    as in "12 messages, 3400 tokens". exchange_rates names what converted a part of the cost.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -40,6 +41,7 @@ def write_daily_csv(rows: Iterable[DailyRow]) -> bytes:
         writer.writerow((
             row.day, row.messages_inbound, row.messages_outbound, row.tokens_input, row.tokens_output,
             row.avg_response_ms, row.cost, row.currency, _lacking(*row.not_priced),
+            "; ".join(row.exchange_rates),
         ))  # fmt: skip
     return text.getvalue().encode()
 
