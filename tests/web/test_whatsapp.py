@@ -138,9 +138,11 @@ async def test_a_signed_status_is_on_the_card_when_it_is_answered(
     assert [price["unit_price"] for price in card["prices"]] == ["0.021"]
     assert card["prices"][0]["exchange_rate"] == "5.00"
     assert states(admin_url) == [("done", [], None)]
+    assert card["stats_awaiting_delivery"] == 1
     for _ in range(3):
         assert (await post(client, hook(status("A", "delivered", category="utility")))).status_code == 200
-    assert (await details(client, shop, account_id))["stats_utility"] == 1
+    card = await details(client, shop, account_id)
+    assert (card["stats_utility"], card["stats_awaiting_delivery"]) == (1, 0)
 
 
 async def test_the_golden_day_is_34_95_exact(client: httpx2.AsyncClient, shop: Shop, account_id: int) -> None:

@@ -18,7 +18,7 @@ from secretaria.services.accounts import AccountService, account_not_found
 from secretaria.services.figures import local_time, rated_from
 from secretaria.services.meta_figures import MetaAccount, read_account
 from secretaria.services.scope import company_transaction
-from secretaria.store import accounts, companies, prices, usage_reads
+from secretaria.store import accounts, companies, messages, prices, usage_reads
 from secretaria.store.accounts import Account
 from secretaria.store.database import Database
 
@@ -57,6 +57,7 @@ class UsedPrice:
 class AccountDetails:
     """The card. Messages without a known category or a price are counted in not_priced and in no cost.
 
+    awaiting_delivery were sent and not reported delivered: their cost is an estimate until they are, or fail.
     cost decides between our estimate and Meta's figure (core/meta_cost.py); meta says how fresh Meta's side is.
     """
 
@@ -67,6 +68,7 @@ class AccountDetails:
     categories: dict[str, CategoryDetail]
     other: int
     inbound: int
+    awaiting_delivery: int
     uncounted: int
     cost: DayCost
     total_shown: Decimal
@@ -105,6 +107,7 @@ class AccountDetailsReads:
             usage = await usage_reads.read_days(
                 connection, company_id, start=rated_from(book, day), end=end, by_account=True
             )
+            awaiting = await messages.count_awaiting_delivery(connection, company_id, account_id, day)
             uncounted = await accounts.read_uncounted(connection, company_id, account_id, day)
             meta = await read_account(
                 connection, company_id, account.phone_number_id, first=day, last=day, currency=company.currency,
@@ -125,6 +128,7 @@ class AccountDetailsReads:
             categories=categories,
             other=_messages(own, Direction.OUTBOUND) - sum(categories[name].messages for name in CATEGORIES),
             inbound=_messages(own, Direction.INBOUND),
+            awaiting_delivery=awaiting,
             uncounted=uncounted,
             cost=cost,
             total_shown=money.round_display(cost.total),

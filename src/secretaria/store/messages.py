@@ -137,6 +137,17 @@ async def read_taken(connection: Connection, identities: Iterable[tuple[int, str
     return {(company_id, identity) for company_id, identity in await cursor.fetchall()}
 
 
+async def count_awaiting_delivery(connection: Connection, company_id: int, account_id: int, day: date) -> int:
+    """Return how many of an account's messages of a local day were sent and have not been reported delivered."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM messages WHERE company_id = %s AND account_id = %s AND day = %s "
+        "AND messages = 1 AND status_rank = 1 AND direction = 'outbound'",
+        (company_id, account_id, day),
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def write(connection: Connection, rows: Sequence[tuple[MessageKey, StoredMessage]]) -> None:
     """Write the rows as they are now; whatever the message path has touched is settled for usage events."""
     records = [_record(key, row) for key, row in rows]

@@ -232,6 +232,7 @@ def described(details: AccountDetails) -> dict[str, Any]:
         "stats_spending_today": money_text(details.total_shown, details.currency),
         "stats_inbound": details.inbound,
         "stats_other": details.other,
+        "stats_awaiting_delivery": details.awaiting_delivery,
         "spending_today_exact": exact_text(details.cost.total),
         "costs_exact": {name.lower(): exact_text(of.line.amount) for name, of in details.categories.items()},
     }
