@@ -132,6 +132,22 @@ def test_a_choice_holds_from_its_day_on_and_the_month_counts_from_its_first() ->
     assert amounts(rating) == [(1, 1_500, "157.50"), (2, 100, "3.00")]
 
 
+def test_the_newest_choice_that_has_begun_holds_and_of_one_day_the_later_made() -> None:
+    second, third = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
+    choices = [
+        CardChoice(None, card, EXACT, day)
+        for card, day in (("brl", FIRST), ("product", second), ("lost", third), ("brl", third))
+    ]
+    rating = rate([line("UTILITY", 1, day) for day in (1, 2, 3)], book(*choices))
+    assert amounts(rating) == [(1, 1, "0.035"), (2, 1, "0.105"), (3, 1, "0.035")]
+
+
+def test_the_free_allowance_is_that_of_the_version_that_holds_on_the_day() -> None:
+    generous = version({("Brazil", "UTILITY", 0): "1"}, FIRST + timedelta(days=1), free=1_200, number=2)
+    rating = rate([line("SERVICE", 1_100), line("SERVICE", 200, 2)], book(versions=(META, generous)))
+    assert amounts(rating) == [(1, 1_000, "0.00"), (1, 100, "3.50"), (2, 100, "0.00"), (2, 100, "3.50")]
+
+
 def test_an_account_has_its_own_card_others_the_company_s() -> None:
     usd = version({("Brazil", "UTILITY", 0): "0.0068"}, number=2, card="usd", currency="USD")
     choices = (ALWAYS, CardChoice(2, "usd", EXACT, date.min), CardChoice(3, "product", CENTS_DOWN, date.min))
