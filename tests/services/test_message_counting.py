@@ -296,3 +296,35 @@ async def test_the_event_that_counts_a_message_is_the_one_taken_over(
     await count(application, company_id, [update("A", "sent", pricing=priced("utility"))])
     assert sums(admin_url, company_id) == {(day_of(T0), "outbound", "UTILITY", "BR", "regular"): 1}
     await assert_sums_equal_facts(application)
+
+
+@pytest.mark.parametrize("bot_first", [True, False])
+async def test_a_message_has_one_response_time_the_bots_or_ours(
+    application: Application, admin_url: str, company_id: int, bot_first: bool
+) -> None:
+    customer = Contact("customer", "1234")
+    reports = [update("Q", "received", 0, direction=IN, contact=customer), update("A", "sent", 5, contact=customer)]
+    told = event("bot-1", time=T0, response_ms=900, **BOT)
+    if bot_first:
+        await application.ingest.submit(key_of(company_id), [(0, told)], now=NOW)
+    await count(application, company_id, reports)
+    if not bot_first:
+        await application.ingest.submit(key_of(company_id), [(0, told)], now=NOW)
+    assert answers(admin_url, company_id) == [(900 if bot_first else 300_000, 1)]
+    await count(application, company_id, [update("A", "failed", 6, contact=customer)])
+    assert answers(admin_url, company_id) == [(900, 1) if bot_first else (0, 0)]
+    await assert_sums_equal_facts(application)
+
+
+async def test_a_batch_that_ends_in_an_error_leaves_nothing_and_the_next_counts_all(
+    application: Application, admin_url: str, company_id: int
+) -> None:
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE period_counters ADD CONSTRAINT broken CHECK (messages_outbound < 0) NOT VALID")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            await count(application, company_id, [update("A", "sent", pricing=priced("utility"))])
+        assert rows(admin_url, "SELECT count(*) FROM messages") == [(0,)]
+        connection.execute("ALTER TABLE period_counters DROP CONSTRAINT broken")
+    await count(application, company_id, [update("A", "sent", pricing=priced("utility"))])
+    assert sum(sums(admin_url, company_id).values()) == 1
+    await assert_sums_equal_facts(application)

@@ -310,6 +310,8 @@ async def test_messages_sent_by_a_system_count_once_beside_metas(
     assert (await post(client, hook(status("wamid.A", "delivered", category="marketing")))).status_code == 200
     card = await details(client, shop, account_id)
     assert (card["stats_utility"], card["stats_marketing"], card["stats_inbound"]) == (0, 1, 1)
+    late = await client.post("/api/messages", json=own | {"id": "mine-2"}, headers=sender)
+    assert (late.status_code, late.json()["code"]) == (422, "counted_by_webhook")
     failed = message | {"wamid": "wamid.B"}
     await client.post("/api/messages", json=[failed, failed | {"status": "failed"}], headers=sender)
     assert (await details(client, shop, account_id))["stats_utility"] == 0

@@ -1,6 +1,6 @@
 """POST /api/messages: messages of systems that keep them, on the path of Meta's webhooks; and their erasure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,7 +19,7 @@ from secretaria.store import accounts, audit, companies, erasure, events, templa
 from secretaria.store.database import Database, transaction
 
 BATCH_MESSAGES_MAX: Final = 1_000
-ERASE_BATCH_MAX: Final = 1_000
+ERASE_BATCH_MAX: Final = 10_000
 ERASE_BATCHES_MAX: Final = 10_000
 OWN_ID_PREFIX: Final = "id "
 """With a space: no wamid can be taken for an id of the sender's own."""
@@ -78,7 +78,7 @@ class MessageService:
         window = Window.around(epoch_us(now), backfill=False)
         updates: list[Update] = []
         for message in messages:
-            refusal = _refuse(message, known, window)
+            refusal = _refuse(message, known, window, now)
             if refusal is None:
                 updates.append((company_id, _update_of(message, now)))
             else:
@@ -96,7 +96,8 @@ class MessageService:
             found = await accounts.read_some(connection, company_id, ids)
             wanted = sorted({message.template_id for message in messages if message.template_id is not None})
             histories = await templates.read_histories(connection, [(company_id, of) for of in wanted])
-        return _Known(frozenset(row.account_id for row in found), frozenset(of for _, of in histories))
+        starts = {row.account_id: row.messages_from for row in found}
+        return _Known(starts, frozenset(of for _, of in histories))
 
     async def erase(self, caller: Caller, company_id: int, *, phone: str | None = None) -> int:
         """Remove the message rows of a company, or of one customer of it, and return how many; all sums stay.
@@ -108,13 +109,16 @@ class MessageService:
         customer = None if phone is None else phone_hmac(digits_of(phone), phone_key(self._settings))
         removed = 0
         for _ in range(ERASE_BATCHES_MAX):
+            # Events first, and without the head's lock: it takes long, and cut off in between it can be begun again.
             async with company_transaction(self._database, caller, company_id) as connection:
-                await companies.lock_heads(connection, [company_id])
                 if await companies.read(connection, company_id) is None:
                     raise company_not_found()
-                count = await erasure.delete_messages(connection, company_id, customer, limit=ERASE_BATCH_MAX)
-            removed += count
-            if count < ERASE_BATCH_MAX:
+                wamids = await erasure.read_wamids(connection, company_id, customer, limit=ERASE_BATCH_MAX)
+                await erasure.forget_wamids(connection, company_id, wamids)
+            async with company_transaction(self._database, caller, company_id) as connection:
+                await companies.lock_heads(connection, [company_id])
+                removed += await erasure.delete_messages(connection, company_id, wamids)
+            if len(wamids) < ERASE_BATCH_MAX:
                 break
         async with company_transaction(self._database, caller, company_id) as connection:
             if customer is not None:
@@ -140,11 +144,13 @@ class MessageService:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    accounts: frozenset[int]
+    """The accounts, with when Meta's webhook began to count their messages, and the templates."""
+
+    accounts: Mapping[int, datetime | None]
     templates: frozenset[int]
 
 
-def _refuse(message: SentMessage, known: _Known, window: Window) -> tuple[str, str] | None:
+def _refuse(message: SentMessage, known: _Known, window: Window, now: datetime) -> tuple[str, str] | None:
     if (message.id is None) == (message.wamid is None):
         return "missing_field", "give either wamid or an id of your own"
     if message.account_id not in known.accounts:
@@ -156,6 +162,9 @@ def _refuse(message: SentMessage, known: _Known, window: Window) -> tuple[str, s
     inbound = message.direction is Direction.INBOUND
     if message.status is not None and (message.status is Status.RECEIVED) != inbound:
         return "invalid_status", "inbound: received; outbound: sent, delivered, read, played or failed"
+    start = known.accounts[message.account_id]
+    if message.wamid is None and start is not None and (message.sent_at or now) >= start:
+        return "counted_by_webhook", "Meta's webhook counts this account's messages: name it by its wamid"
     return None if message.sent_at is None else window.refuse(epoch_us(message.sent_at))
 
 

@@ -1,24 +1,41 @@
 """What is removed of customers (LGPD, art. 18 VI), by request or by age: rows of messages, never a sum or a fact."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from secretaria.store.database import Connection
 
+TIMEOUT_MS: Final = 30 * 60 * 1000
 
-async def delete_messages(connection: Connection, company_id: int, customer: str | None, *, limit: int) -> int:
-    """Remove up to `limit` message rows of a company, or of one customer (a phone's hash); return how many.
 
-    Usage events that told of them keep their figures and lose the wamid.
-    """
+async def read_wamids(connection: Connection, company_id: int, customer: str | None, *, limit: int) -> list[str]:
+    """Return up to `limit` messages of a company, or of one customer of it (a phone's hash)."""
     cursor = await connection.execute(
-        "WITH gone AS (DELETE FROM messages WHERE company_id = %(company_id)s AND wamid IN (SELECT wamid FROM messages "
-        "WHERE company_id = %(company_id)s AND (%(customer)s::text IS NULL OR phone_hmac = %(customer)s) "
-        "LIMIT %(limit)s) RETURNING wamid), told AS (UPDATE usage_events SET wamid = NULL "
-        "WHERE company_id = %(company_id)s AND wamid IN (SELECT wamid FROM gone)) SELECT count(*) FROM gone",
+        "SELECT wamid FROM messages WHERE company_id = %(company_id)s "
+        "AND (%(customer)s::text IS NULL OR phone_hmac = %(customer)s) LIMIT %(limit)s",
         {"company_id": company_id, "customer": customer, "limit": limit},
     )
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return [wamid for (wamid,) in await cursor.fetchall()]
+
+
+async def forget_wamids(connection: Connection, company_id: int, wamids: Sequence[str]) -> None:
+    """Let usage events that told of these messages keep their figures and lose the wamid.
+
+    It reads all events of the company: TIMEOUT_MS replaces the transaction's statement timeout.
+    """
+    await connection.execute(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
+    await connection.execute(
+        "UPDATE usage_events SET wamid = NULL WHERE company_id = %s AND wamid = ANY(%s)", (company_id, list(wamids))
+    )
+
+
+async def delete_messages(connection: Connection, company_id: int, wamids: Sequence[str]) -> int:
+    """Remove the rows of these messages and return how many there were; the head's lock is held."""
+    cursor = await connection.execute(
+        "DELETE FROM messages WHERE company_id = %s AND wamid = ANY(%s)", (company_id, list(wamids))
+    )
+    return cursor.rowcount
 
 
 async def forget_customer(connection: Connection, customer: str) -> None:
