@@ -76,12 +76,12 @@ def amounts(rating: Rating) -> list[tuple[int, int, str | None]]:
 
 
 def test_a_month_climbs_through_the_bands_and_the_next_one_begins_below() -> None:
-    lines = [line("UTILITY", 900), line("UTILITY", 1_300, 2), line("UTILITY", 10, 31)]
+    lines = [line("UTILITY", 900), line("UTILITY", 1_300, 2), line("UTILITY", 5, 3), line("UTILITY", 10, 31)]
     rating = rate(lines, book())
     assert amounts(rating) == [
-        (1, 900, "31.50"), (2, 100, "3.50"), (2, 1000, "30.00"), (2, 200, "4.00"), (1, 10, "0.35"),
+        (1, 900, "31.50"), (2, 100, "3.50"), (2, 1000, "30.00"), (2, 200, "4.00"), (3, 5, "0.10"), (1, 10, "0.35"),
     ]  # fmt: skip
-    assert [charge.price.above for charge in rating.charges if charge.price] == [0, 0, 1000, 2000, 0]
+    assert [charge.price.above for charge in rating.charges if charge.price] == [0, 0, 1000, 2000, 2000, 0]
 
 
 def test_the_first_service_messages_of_a_number_are_free_each_month() -> None:
