@@ -22,6 +22,7 @@ from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
 from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
+from secretaria.services.prices_in_force import PricesInForceReads
 from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
 from secretaria.services.reports import ReportService
@@ -56,6 +57,7 @@ class Application:
     messages: MessageService
     webhooks: WebhookService
     rate_cards: RateCardService
+    prices_in_force: PricesInForceReads
     exchange_rates: ExchangeRateService
     integrations: IntegrationService
     meta: MetaService
@@ -102,6 +104,7 @@ async def application(
                 database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets
             ),
             rate_cards=RateCardService(database),
+            prices_in_force=PricesInForceReads(database),
             exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,
             meta=meta,

@@ -109,6 +109,11 @@ ROUTES: dict[str, Access | str] = {
     "GET /": PAGE,
     "GET /empresas": PAGE,
     "GET /empresas/{company_id}": PAGE,
+    "GET /empresas/{company_id}/contas": PAGE,
+    "GET /configuracoes": PAGE,
+    # Forms of the panel: tests/web/test_panel_accounts.py holds them to operator, member and stranger.
+    "POST /configuracoes/meta": PUBLIC,
+    "POST /configuracoes/meta/testar": PUBLIC,
     "GET /entrar": PUBLIC,
     "POST /entrar": PUBLIC,
     "POST /sair": PUBLIC,

@@ -22,6 +22,7 @@ from secretaria.services.live import LiveHub, Stream
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of, caller_of, token_of
 from secretaria.web.errors import problem_response, request_id_of
+from secretaria.web.panel import account_feed
 from secretaria.web.panel.figures import View, watermark
 from secretaria.web.panel.i18n import texts
 from secretaria.web.panel.live_view import CompaniesFeed, CompanyFeed, Feed, SharedReadings, Snapshot, search_text
@@ -198,7 +199,7 @@ async def events(
     apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
     q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
 ) -> Response:
-    """Follow one company (escopo=empresa&empresa=7) or a page of the list (escopo=empresas&apos=0&q=)."""
+    """Follow a company (escopo=empresa&empresa=7), its cards (contas) or a page of the list (empresas&apos=0&q=)."""
     application, caller = application_of(request), await caller_of(request)
     token, _ = token_of(request.scope)
     user = await application.access.user_of(caller)
@@ -219,6 +220,10 @@ async def _feed_of(
         )
         await rows.open()
         return rows
+    if wanted["escopo"] == "contas":
+        return await account_feed.open_feed(
+            application, shared, caller, wanted["empresa"], after=wanted["apos"], locale=locale
+        )
     if wanted["escopo"] != "empresa":
         raise NotFound("there is nothing here")
     caller.require_company(wanted["empresa"])

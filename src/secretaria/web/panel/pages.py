@@ -6,16 +6,14 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, FastAPI, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from secretaria.core.access import Caller
-from secretaria.core.errors import NotAuthenticated, NotFound
+from secretaria.core.errors import NotFound
 from secretaria.services.analytics import HistoryPeriod
-from secretaria.services.figures import CompanyFigures
 from secretaria.services.scope import COMPANY_ID_MAX
-from secretaria.store.users import User
-from secretaria.web.auth import application_of, caller_of
-from secretaria.web.panel import events, problems, session
+from secretaria.web.auth import application_of
+from secretaria.web.panel import account_pages, events, problems, session, settings_pages
+from secretaria.web.panel.account_pages import accounts_count
 from secretaria.web.panel.figures import COST_CHART, DAYS_SHOWN, MESSAGES_CHART, watermark
-from secretaria.web.panel.format import HOME_TIMEZONE, Format
+from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import texts
 from secretaria.web.panel.live_view import (
     COMPANIES_PAGE,
@@ -27,8 +25,9 @@ from secretaria.web.panel.live_view import (
     search_text,
     unset_prices,
 )
+from secretaria.web.panel.person import person_of, visitor_of, zone_sentence
 from secretaria.web.panel.problems import PanelRoute
-from secretaria.web.panel.render import STATIC_PATH, Visitor, asset_response, locale_of, page
+from secretaria.web.panel.render import STATIC_PATH, asset_response, locale_of, page
 
 SEARCH_CHARS_MAX: Final = events.SEARCH_CHARS_MAX
 
@@ -37,19 +36,10 @@ CompanyId = Annotated[int, Path(ge=1, le=COMPANY_ID_MAX)]
 _pages = APIRouter(route_class=PanelRoute, include_in_schema=False)
 
 
-async def _person(request: Request) -> tuple[Caller, User]:
-    """Return who is logged in; an API key opens no pages."""
-    caller = await caller_of(request)
-    user = await application_of(request).access.user_of(caller)
-    if user is None:
-        raise NotAuthenticated("the panel needs a person's session")
-    return caller, user
-
-
 @_pages.get("/")
 async def start(request: Request) -> Response:
     """Lead operators to their companies and members to their only one."""
-    caller, _ = await _person(request)
+    caller, _ = await person_of(request)
     return RedirectResponse("/empresas" if caller.is_operator else f"/empresas/{caller.company_id}", 303)
 
 
@@ -60,7 +50,7 @@ async def companies(
     apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
 ) -> Response:
     """List companies with their today, COMPANIES_PAGE a page, by id; a member goes to its own."""
-    caller, user = await _person(request)
+    caller, user = await person_of(request)
     if not caller.is_operator:
         return RedirectResponse(f"/empresas/{caller.company_id}", 303)
     application, locale, search = application_of(request), locale_of(request, user.locale), search_text(q)
@@ -78,7 +68,7 @@ async def companies(
         "first_url": _list_url(search, 0) if apos else "",
         "next_url": _list_url(search, overview.next_after) if overview.next_after else "",
     }
-    return page(request, "companies.html", values, locale=locale, visitor=_visitor(caller, user))
+    return page(request, "companies.html", values, locale=locale, visitor=visitor_of(caller, user))
 
 
 def _list_url(search: str, after: int) -> str:
@@ -89,7 +79,7 @@ def _list_url(search: str, after: int) -> str:
 @_pages.get("/empresas/{company_id}")
 async def company(request: Request, company_id: CompanyId) -> Response:
     """Show one company; another's answers as one that does not exist."""
-    caller, user = await _person(request)
+    caller, user = await person_of(request)
     application, locale = application_of(request), locale_of(request, user.locale)
     now = application.clock()
     summary = await application.analytics.summary(caller, company_id, now)
@@ -101,7 +91,8 @@ async def company(request: Request, company_id: CompanyId) -> Response:
     never_used = not has_usage(summary) and not await application.analytics.has_usage(caller, company_id)
     values = {
         "company": summary.company,
-        "zone": _zone(summary.company, show, request),
+        "zone": zone_sentence(summary.company, show, now),
+        "accounts": await accounts_count(application, caller, company_id),
         "texts": cards.texts | days.texts | mark.texts,
         "marks": cards.marks | days.marks,
         "charts": {"custo": COST_CHART, "mensagens": MESSAGES_CHART},
@@ -110,22 +101,7 @@ async def company(request: Request, company_id: CompanyId) -> Response:
         "never_used": never_used,
         "curl": _curl(application.settings.public_url, company_id),
     }
-    return page(request, "company.html", values, locale=locale, visitor=_visitor(caller, user))
-
-
-def _visitor(caller: Caller, user: User) -> Visitor:
-    return Visitor(email=user.email, is_operator=caller.is_operator)
-
-
-def _zone(figures: CompanyFigures, show: Format, request: Request) -> str:
-    """Return the zone's name where it is not Brasília's: whoever reads a day must know whose day it is."""
-    if figures.timezone == HOME_TIMEZONE:
-        return ""
-    offset = show.offset(application_of(request).clock())
-    return texts(show.locale).gettext("Horário de %(zona)s (%(distancia)s)") % {
-        "zona": figures.timezone,
-        "distancia": offset,
-    }
+    return page(request, "company.html", values, locale=locale, visitor=visitor_of(caller, user))
 
 
 def _curl(public_url: str, company_id: int) -> str:
@@ -153,6 +129,6 @@ async def static_file(name: str) -> Response:
 def install(app: FastAPI) -> None:
     """Add the panel to the application: its pages, its streams, and its look for addresses that do not exist."""
     app.state.live_readings = SharedReadings()
-    for part in (_pages, session.router, session.probes, events.router):
+    for part in (_pages, account_pages.router, settings_pages.router, session.router, session.probes, events.router):
         app.include_router(part)
     problems.install(app)
