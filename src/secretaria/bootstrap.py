@@ -79,7 +79,8 @@ async def application(
     hub = LiveHub(database, live, clock)
     accounts = AccountService(database)
     integrations = IntegrationService(database, settings)
-    meta = MetaService(database, integrations, MetaGraph(settings.meta_graph_url))
+    demo_graph = MetaGraph(settings.demo_graph_url) if settings.demo_graph_url else None
+    meta = MetaService(database, integrations, MetaGraph(settings.meta_graph_url), demo_graph)
     await database.open()
     try:
         async with transaction(database.operator) as connection:

@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     secretaria_secret_key: str | None = Field(default=None, repr=False, min_length=SECRET_KEY_CHARS_MIN)
     secretaria_retired_secret_keys: str = Field(default="", repr=False)
     meta_graph_url: HttpUrl = "https://graph.facebook.com"
+    demo_graph_url: HttpUrl | None = None
 
     @field_validator("usd_to_brl")
     @classmethod

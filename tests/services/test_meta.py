@@ -13,7 +13,16 @@ from tests.shop import OPERATOR, rows
 from secretaria.bootstrap import Application
 from secretaria.core.meta_cost import CostSource, reconcile
 from secretaria.embedded.servers import Endpoints
-from secretaria.outbound.fake_graph import AD_ACCOUNT_ID, PHONE_NUMBER_ID, WABA_ID, FakeGraph, Fault, Number, point
+from secretaria.outbound.fake_graph import (
+    AD_ACCOUNT_ID,
+    PHONE_NUMBER_ID,
+    WABA_ID,
+    FakeGraph,
+    Fault,
+    Number,
+    World,
+    point,
+)
 from secretaria.outbound.meta_graph import MetaGraph
 from secretaria.services import meta
 from secretaria.services.integrations import IntegrationService
@@ -358,3 +367,37 @@ async def test_no_company_sees_anothers_figures(
             cursor = await connection.execute(f"SELECT count(*) FROM {table}".encode())
             assert await cursor.fetchone() == (0,)
     assert await account(application, other.company_id) == MetaAccount()
+
+
+async def test_demo_companies_ask_the_made_up_graph_and_real_ones_never(
+    application: Application, connections: IntegrationService, company_id: int, fake: FakeGraph, endpoints: Endpoints
+) -> None:
+    made = await application.companies.create(OPERATOR, "Demo", demo=True, now=NOW)
+    await connections.put(OPERATOR, made.company_id, EVERYTHING, NOW)
+    with FakeGraph(World(numbers=[Number(verified_name="Demo")])) as made_up:
+        service = MetaService(application.database, connections, MetaGraph(fake.url), MetaGraph(made_up.url))
+        assert set((await service.sync(made.company_id, NOW)).values()) == {State.OK}
+        assert fake.seen == []
+        made_up.seen.clear()
+        assert set((await service.sync(company_id, NOW)).values()) == {State.OK}
+        assert made_up.seen == []
+        assert {check.outcome for check in await service.test(OPERATOR, made.company_id, NOW)} == {"ok"}
+        await service.close()
+    profile = "SELECT verified_name FROM meta_profiles ORDER BY company_id"
+    assert rows(endpoints.admin_url, profile) == [("Clínica Sorriso",), ("Demo",)]
+
+
+async def test_a_demo_company_never_asks_meta_itself(
+    application: Application, connections: IntegrationService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await application.companies.create(OPERATOR, "Demo", demo=True, now=NOW)
+    await connections.put(OPERATOR, made.company_id, EVERYTHING, NOW)
+
+    async def never(*_: object) -> None:
+        pytest.fail("somebody asked")
+
+    monkeypatch.setattr(MetaGraph, "_get", never)
+    alone = MetaService(application.database, connections, MetaGraph("https://graph.facebook.com"))
+    assert await alone.sync(made.company_id, NOW) == {}
+    assert {check.outcome for check in await alone.test(OPERATOR, made.company_id, NOW)} == {"not_configured"}
+    await alone.close()

@@ -92,7 +92,6 @@ class World:
     points_a_page: int = POINTS_A_PAGE
     rows_a_page: int = 100
     faults: dict[str, Fault] = field(default_factory=dict)
-    any_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ def _answer(
         known = any(number.phone_number_id == node for number in world.numbers)
         row = {"messaging_product": "whatsapp"} | ({} if empty else {"profile_picture_url": f"{graph.url}/picture.png"})
         return {"data": [row]} if known else None
-    if not world.any_id and node not in (world.waba_id, world.ad_account_id):
+    if node not in (world.waba_id, world.ad_account_id):
         return None
     if part == "waba":
         return {"id": node, "currency": world.currency, "timezone_id": "25"}

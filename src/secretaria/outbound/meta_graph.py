@@ -22,6 +22,7 @@ from secretaria.core.errors import DeliveryError
 API_VERSION: Final = "v25.0"
 """Until 2028-07-29. Where META_GRAPH_URL has no version of its own."""
 
+METAS_OWN: Final = "graph.facebook.com"
 CONNECT_TIMEOUT_S: Final = 5.0
 TIMEOUT_S: Final = 20.0
 REQUEST_TIMEOUT_S: Final = 45.0
@@ -123,6 +124,11 @@ class MetaGraph:
         timeout = httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         limits = httpx2.Limits(max_connections=CONNECTIONS_MAX)
         self._client = httpx2.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False)
+
+    @property
+    def is_metas_own(self) -> bool:
+        """Tell whether it is Meta itself that is asked."""
+        return self._origin == METAS_OWN
 
     async def close(self) -> None:
         """Close the connections."""

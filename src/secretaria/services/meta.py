@@ -55,16 +55,33 @@ class Check:
 
 
 class MetaService:
-    """Pulls in the background, and tests a connection while the operator waits."""
+    """Pulls in the background, and tests a connection while the operator waits.
 
-    def __init__(self, database: Database, connections: IntegrationService, graph: MetaGraph) -> None:
+    Demo companies ask demo_graph where there is one, and never Meta's own; all others ask graph.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        connections: IntegrationService,
+        graph: MetaGraph,
+        demo_graph: MetaGraph | None = None,
+    ) -> None:
         self._database = database
         self._connections = connections
         self._graph = graph
+        self._demo_graph = demo_graph
 
     async def close(self) -> None:
         """Close the connections to Meta."""
         await self._graph.close()
+        if self._demo_graph is not None:
+            await self._demo_graph.close()
+
+    def _graph_of(self, company: Company) -> MetaGraph | None:
+        if not company.demo:
+            return self._graph
+        return self._demo_graph or (None if self._graph.is_metas_own else self._graph)
 
     async def sync_due(self, now: datetime) -> int:
         """Pull what is due, of all companies; return the number of companies asked for."""
@@ -97,6 +114,8 @@ class MetaService:
         if read is None:
             return {}
         company, integration, before = read
+        if self._graph_of(company) is None:
+            return {}
         wanted = [part for part in parts_of(integration) if parts is None or part in parts]
         outcomes: dict[Part, Pulled | GraphError] = {}
         for part in wanted:
@@ -109,7 +128,7 @@ class MetaService:
         shown = await self._connections.get(caller, company_id)
         read = await self._read(company_id)
         company, integration = (read[0], read[1]) if read else (None, shown.integration)
-        ready = parts_of(integration)
+        ready = parts_of(integration) if company and self._graph_of(company) else []
         checks = []
         for part in Part:
             if company is None or part not in ready:
@@ -142,7 +161,8 @@ class MetaService:
 
     def _puller(self, company: Company, integration: Integration, now: datetime) -> Puller:
         token = self._connections.open(integration, "access_token") or ""
-        return Puller(self._database, self._graph, token, company=company, integration=integration, now=now)
+        graph = self._graph_of(company) or self._graph
+        return Puller(self._database, graph, token, company=company, integration=integration, now=now)
 
     async def _read(self, company_id: int) -> tuple[Company, Integration, dict[Part, PartState]] | None:
         async with company_transaction(self._database, PROCESS, company_id, snapshot=True) as connection:
