@@ -328,3 +328,26 @@ async def test_a_batch_that_ends_in_an_error_leaves_nothing_and_the_next_counts_
     await count(application, company_id, [update("A", "sent", pricing=priced("utility"))])
     assert sum(sums(admin_url, company_id).values()) == 1
     await assert_sums_equal_facts(application)
+
+
+async def test_past_so_many_series_a_day_templates_fold_and_prices_do_not(
+    application: Application, admin_url: str, company_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secretaria.services.message_counting.SERIES_A_DAY_MAX", 3)
+    reports = [
+        update(f"{category}{number}", "sent", template_id=number, pricing=priced(category))
+        for category in ("utility", "marketing")
+        for number in range(1, 5)
+    ]
+    for report in [*reports, *reports]:
+        await count(application, company_id, [report])
+    for report in reports:
+        await count(application, company_id, [update(report.wamid, "delivered", 1)])
+    today = day_of(T0)
+    assert sums(admin_url, company_id) == {
+        (today, "outbound", "UTILITY", "BR", "regular"): 4,
+        (today, "outbound", "MARKETING", "BR", "regular"): 4,
+    }
+    folded_ones = "SELECT count(*) FROM usage_series WHERE cost_center = 'other' AND template_id IS NULL"
+    assert rows(admin_url, folded_ones) == [(2,)]
+    await assert_sums_equal_facts(application)

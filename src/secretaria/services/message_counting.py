@@ -17,7 +17,7 @@ from typing import Final
 from secretaria.core.event import HASH_VERSION, Direction, UsageData, UsageEvent, epoch_us, identity_of
 from secretaria.core.period import DayFinder, ZoneSchedule
 from secretaria.core.price import Dimensions
-from secretaria.core.usage import PreparedEvent, sum_deltas
+from secretaria.core.usage import PreparedEvent, folded, sum_deltas
 from secretaria.core.whatsapp import (
     RESPONSE_WITHIN,
     Contribution,
@@ -30,6 +30,7 @@ from secretaria.core.whatsapp import (
     merge,
     response_times,
 )
+from secretaria.services.counting import SERIES_A_DAY_MAX
 from secretaria.store import events as events_store
 from secretaria.store import messages as store
 from secretaria.store import templates
@@ -206,16 +207,16 @@ class _Writer:
             return
         days = await self._read_days(changes)
         contributions = await self._contributions(changes)
-        series = await events_store.intern_series(
-            self._connection,
-            [(change.key[0], added.dimensions) for change, added in zip(changes, contributions, strict=True)],
-        )
+        hours = [days[change.key[0]].find(epoch_us(change.state.first_at)) for change in changes]
+        wanted = [
+            (change.key[0], day, added.dimensions)
+            for change, added, (day, _) in zip(changes, contributions, hours, strict=True)
+        ]
+        series = await self._find_series(wanted)
         facts: list[PreparedEvent] = []
         rows: list[tuple[MessageKey, StoredMessage]] = []
-        for change, added in zip(changes, contributions, strict=True):
-            company_id = change.key[0]
-            day, hour = days[company_id].find(epoch_us(change.state.first_at))
-            new, row = _differences(change, added, (series[company_id, added.dimensions], day, hour))
+        for change, added, series_id, (day, hour) in zip(changes, contributions, series, hours, strict=True):
+            new, row = _differences(change, added, (series_id, day, hour))
             facts += new
             rows.append((change.key, row))
         if facts:
@@ -224,6 +225,29 @@ class _Writer:
         await store.write(self._connection, rows)
         if facts:
             await events_store.add_sums(self._connection, sum_deltas(facts), heads=self._heads)
+
+    async def _find_series(self, wanted: Sequence[tuple[int, date, Dimensions]]) -> list[int]:
+        """Return the series of each (company, day, dimensions); past SERIES_A_DAY_MAX a day, templates fold."""
+        found = await events_store.intern_series(self._connection, [(of, dimensions) for of, _, dimensions in wanted])
+        days = {(of, day) for of, day, dimensions in wanted if dimensions.template_id is not None}
+        counts = await events_store.count_day_series(self._connection, days) if days else {}
+        in_use: dict[tuple[int, date], set[int]] = {}
+        for key, count in counts.items():
+            new = {found[of, dimensions] for of, day, dimensions in wanted if (of, day) == key}
+            if count + len(new) > SERIES_A_DAY_MAX:
+                in_use[key] = await events_store.read_day_series(self._connection, *key)
+        chosen = list(wanted)
+        for place, (of, day, dimensions) in enumerate(wanted):
+            used = in_use.get((of, day))
+            if used is None or dimensions.template_id is None or found[of, dimensions] in used:
+                continue
+            if len(used) < SERIES_A_DAY_MAX:
+                used.add(found[of, dimensions])
+            else:
+                chosen[place] = (of, day, folded(dimensions))
+        if chosen != list(wanted):
+            found |= await events_store.intern_series(self._connection, [(of, dims) for of, _, dims in chosen])
+        return [found[of, dimensions] for of, _, dimensions in chosen]
 
     async def _read_days(self, changes: Sequence[_Change]) -> dict[int, DayFinder]:
         zones = await events_store.read_zones(self._connection, {change.key[0] for change in changes})
