@@ -142,11 +142,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _default_public_url(self) -> Self:
-        host = _ANY_ADDRESS.get(self.host, self.host)
-        own = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         # Frozen for everyone else; this is still construction.
-        object.__setattr__(self, "public_url", self.public_url or own)
+        object.__setattr__(self, "public_url", self.public_url or self.own_url)
         return self
+
+    @property
+    def own_url(self) -> str:
+        """Where this machine reaches the copy, whatever stands before it."""
+        host = _ANY_ADDRESS.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @classmethod
     def load(cls) -> Self:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from tests.shop import rows
 
 PATIENCE_S = 60.0
 TABLES = "SELECT count(*) FROM usage_events"
+LIVE = "SELECT count(*) FROM usage_events WHERE event_id LIKE 'live-%%'"
+WEBHOOKS = "SELECT count(*) FROM webhook_payloads WHERE state = 'done'"
+FIRST_ACCOUNT = "SELECT min(account_id) FROM whatsapp_accounts"
 
 
 class Copy:
@@ -91,6 +95,20 @@ def log_in(out: str) -> dict[str, object]:
         return json.load(answer)
 
 
+def card_of(started: Copy, account_id: int, token: object) -> dict[str, object]:
+    url = f"http://127.0.0.1:{started.port}/api/whatsapp-accounts/{account_id}/details"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)["data"]
+
+
+def wait_until(is_so: Callable[[], bool], started: Copy) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, started.err
+        time.sleep(0.1)
+
+
 def test_a_newcomer_gets_a_demo_a_login_and_a_line_that_works_and_again_after_a_restart(
     on_database, endpoints, tmp_path, run
 ):
@@ -104,6 +122,9 @@ def test_a_newcomer_gets_a_demo_a_login_and_a_line_that_works_and_again_after_a_
         counted = rows(endpoints.admin_url, TABLES)[0][0]
         assert counted > 15_000
         assert (tmp_path / "first/var/demo.json").stat().st_mode & 0o777 == 0o600
+        secret = json.loads((tmp_path / "first/var/demo.json").read_text())["app_secret"]
+        assert len(secret) >= 32
+        assert secret not in first.out + first.err
         assert first.stop() == 0
     with copy(tmp_path / "first", "--demo") as second:
         again = second.wait_ready()
@@ -112,10 +133,14 @@ def test_a_newcomer_gets_a_demo_a_login_and_a_line_that_works_and_again_after_a_
         ]
         assert "Making a demo" not in second.err
         assert rows(endpoints.admin_url, TABLES)[0][0] >= counted
-        deadline = time.monotonic() + PATIENCE_S
-        while rows(endpoints.admin_url, "SELECT count(*) FROM usage_events WHERE event_id LIKE 'live-%%'") == [(0,)]:
-            assert time.monotonic() < deadline, second.err
-            time.sleep(0.1)
+        assert json.loads((tmp_path / "first/var/demo.json").read_text())["app_secret"] == secret
+        told = rows(endpoints.admin_url, WEBHOOKS)[0][0]
+        token, account_id = log_in(again)["token"], rows(endpoints.admin_url, FIRST_ACCOUNT)[0][0]
+        wait_until(lambda: rows(endpoints.admin_url, LIVE)[0][0] > 0, second)
+        wait_until(lambda: rows(endpoints.admin_url, WEBHOOKS)[0][0] > told, second)
+        wait_until(lambda: card_of(second, account_id, token)["quality_rating"] == "GREEN", second)
+        assert card_of(second, account_id, token)["meta_connected"]
+        assert run("doctor", "--recompute").code == 0
         assert second.stop(signal.SIGTERM) == 0
     with contextlib.closing(socket.socket()) as probe:
         assert probe.connect_ex(("127.0.0.1", second.port)) != 0

@@ -1,8 +1,10 @@
 """`secretaria demo`: stop, start and remove the made-up companies that `up --demo` makes."""
 
+import secrets
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +20,12 @@ if TYPE_CHECKING:
     from secretaria.bootstrap import Application
     from secretaria.cli.demo_state import DemoState
     from secretaria.services.demo import DemoService
+    from secretaria.services.demo_whatsapp import Deliver
+    from secretaria.settings import Settings
     from secretaria.store.companies import Company
 
 KEEP_EVERY_S = 30
+APP_SECRET_BYTES = 32
 app = typer.Typer(no_args_is_help=True, help="The demo's live traffic, and the demo's end.")
 
 
@@ -77,29 +82,75 @@ def remove(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fal
         )
 
 
+@dataclass(frozen=True)
+class DemoSetting:
+    """What a copy with a demo sets for itself where nobody else did; env is for its children.
+
+    app_secret: made, so that the demo's webhooks can be signed; None where WHATSAPP_APP_SECRET is set.
+    fake_graph_port: where the worker serves a made-up Graph API; None where META_GRAPH_URL is set.
+    """
+
+    settings: "Settings"
+    app_secret: str | None = field(repr=False)
+    fake_graph_port: int | None
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "DemoSetting":
+        """Return it, with the secret of earlier starts."""
+        from secretaria.cli.demo_state import read_state
+        from secretaria.embedded.postgres import free_port
+
+        change: dict[str, str] = {}
+        app_secret = port = None
+        if settings.whatsapp_app_secret is None:
+            state = read_state(settings.secretaria_data_dir)
+            app_secret = (state.app_secret if state else None) or secrets.token_hex(APP_SECRET_BYTES)
+            change["whatsapp_app_secret"] = app_secret
+        if "meta_graph_url" not in settings.model_fields_set:
+            port = free_port(None)
+            change["meta_graph_url"] = f"http://127.0.0.1:{port}"
+        return cls(settings.model_copy(update=change), app_secret, port)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What web and worker have to know."""
+        env = {} if self.app_secret is None else {"WHATSAPP_APP_SECRET": self.app_secret}
+        return env if self.fake_graph_port is None else {**env, "META_GRAPH_URL": self.settings.meta_graph_url}
+
+    @property
+    def worker_words(self) -> list[str]:
+        """How the worker is called."""
+        return ["--demo", *([] if self.fake_graph_port is None else ["--fake-graph-port", str(self.fake_graph_port)])]
+
+
 @asynccontextmanager
-async def running_traffic(application: "Application") -> "AsyncIterator[None]":
-    """Send the demo's live traffic beside the block."""
+async def running_traffic(application: "Application", fake_graph_port: int | None) -> "AsyncIterator[None]":
+    """Send the demo's live traffic beside the block, and serve the fake Graph API where a port is named."""
     import asyncio
+
+    from secretaria.outbound.fake_graph import FakeGraph
+    from secretaria.services.demo_messages import meta_world
 
     def tell(ended: asyncio.Task[None]) -> None:
         if not ended.cancelled() and ended.exception() is not None:
             print_note(f"The demo's live traffic ended: {ended.exception()}")
 
-    task = asyncio.create_task(_traffic(application), name="demo-traffic")
-    task.add_done_callback(tell)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    with nullcontext() if fake_graph_port is None else FakeGraph(meta_world(), port=fake_graph_port):
+        task = asyncio.create_task(_traffic(application, pull=fake_graph_port is not None), name="demo-traffic")
+        task.add_done_callback(tell)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
-async def _traffic(application: "Application") -> None:
+async def _traffic(application: "Application", *, pull: bool) -> None:
     """Send until no demo company is left. What is kept is read each time: `demo stop` is another process."""
     import msgspec
 
     from secretaria.cli.demo_state import read_state, write_state
+    from secretaria.outbound.own_webhook import OwnWebhook
 
     folder = application.settings.secretaria_data_dir
 
@@ -113,10 +164,17 @@ async def _traffic(application: "Application") -> None:
             return
         write_state(folder, msgspec.structs.replace(state, filled_until=instant))
 
-    await demo_service(application).send_live(is_stopped, keep)
+    if pull:
+        # The job would come within a minute: who looks at a card now sees Meta's side of it too.
+        await application.meta.sync_due(application.clock())
+    webhook = OwnWebhook(application.settings.own_url)
+    try:
+        await demo_service(application, deliver=webhook.deliver).send_live(is_stopped, keep)
+    finally:
+        await webhook.close()
 
 
-async def prepare_demo(application: "Application") -> "DemoState":
+async def prepare_demo(application: "Application", setting: DemoSetting) -> "DemoState":
     """Make what is missing of the demo, its history included, with a progress bar on stderr."""
     import msgspec
     from rich.console import Console
@@ -124,12 +182,17 @@ async def prepare_demo(application: "Application") -> "DemoState":
 
     from secretaria.cli.demo_state import DemoState, read_state, write_state
 
-    folder, service = application.settings.secretaria_data_dir, demo_service(application)
+    async def deliver(body: bytes, signature: bytes) -> None:
+        # The panel's door is not open yet: the same step, without HTTP.
+        await application.webhooks.receive(body, signature, integration_id=None, now=application.clock())
+
+    folder = application.settings.secretaria_data_dir
+    service = demo_service(application, deliver=deliver, has_fake_graph=setting.fake_graph_port is not None)
     state = read_state(folder)
     access = await service.prepare(state.access if state else None)
     if state is None or state.access.company_id != access.company_id:
         state = DemoState(access)
-    state = msgspec.structs.replace(state, access=access)
+    state = msgspec.structs.replace(state, access=access, app_secret=setting.app_secret)
     write_state(folder, state)
     if state.stopped and state.filled_until is not None:
         return state
@@ -150,10 +213,23 @@ async def prepare_demo(application: "Application") -> "DemoState":
     return state
 
 
-def demo_service(application: "Application") -> "DemoService":
-    """Build the demo's service from the application's parts."""
+def demo_service(
+    application: "Application", *, deliver: "Deliver | None" = None, has_fake_graph: bool = False
+) -> "DemoService":
+    """Build the demo's service from the application's parts; with `deliver` it has WhatsApp accounts."""
     from secretaria.services.demo import DemoService
+    from secretaria.services.demo_whatsapp import DemoWhatsApp
 
+    whatsapp = None
+    if deliver is not None and application.settings.whatsapp_app_secret is not None:
+        whatsapp = DemoWhatsApp(
+            accounts=application.accounts,
+            integrations=application.integrations,
+            ingest=application.ingest,
+            app_secret=application.settings.whatsapp_app_secret,
+            deliver=deliver,
+            has_fake_graph=has_fake_graph,
+        )
     return DemoService(
         application.database,
         access=application.access,
@@ -161,6 +237,7 @@ def demo_service(application: "Application") -> "DemoService":
         ingest=application.ingest,
         ensure_month=partial(ensure_month, application.endpoints),
         clock=application.clock,
+        whatsapp=whatsapp,
     )
 
 

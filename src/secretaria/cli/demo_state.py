@@ -1,4 +1,4 @@
-"""What the demo keeps in the data folder (0600): its login and key, how far its figures go, whether traffic runs."""
+"""What the demo keeps in the data folder (0600): its login and secrets, how far its figures go, whether it runs."""
 
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +12,15 @@ FILE = "demo.json"
 
 
 class DemoState(msgspec.Struct, frozen=True):
-    """filled_until: everything up to there has figures; None while the history has not been made."""
+    """filled_until: everything up to there has figures; None while the history has not been made.
+
+    app_secret signs the demo's webhooks where WHATSAPP_APP_SECRET is not set; None where it is.
+    """
 
     access: DemoAccess
     filled_until: datetime | None = None
     stopped: bool = False
+    app_secret: str | None = None
 
 
 def read_state(folder: Path) -> DemoState | None:

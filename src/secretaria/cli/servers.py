@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,7 @@ from secretaria.cli.context import (
     run_on,
     utc_now,
 )
-from secretaria.cli.demo import prepare_demo, running_traffic
+from secretaria.cli.demo import DemoSetting, prepare_demo, running_traffic
 from secretaria.cli.output import print_note
 from secretaria.cli.welcome import print_welcome
 from secretaria.core.access import PROCESS
@@ -55,6 +56,8 @@ def up(
         stop = f"Ctrl-C where it was started, or: kill {running.pid}"
         print_welcome(settings, running.panel_url, has_users=True, stop=stop)
         return
+    setting = DemoSetting.of(settings) if demo else None
+    settings = settings if setting is None else setting.settings
     has_users = True
 
     def prepare(found: "Endpoints") -> None:
@@ -62,13 +65,13 @@ def up(
         applied = migrate_database(found, utc_now())
         if applied:
             print_note(f"Made the tables ({len(applied)} migrations).")
-        has_users = run_on(settings, found, _prepare_demo if demo else _has_users)
+        has_users = run_on(settings, found, _has_users if setting is None else partial(_prepare_demo, setting))
 
     def on_ready(_: "Endpoints") -> None:
         stop = f"Ctrl-C. The data stays in {settings.secretaria_data_dir}"
         print_welcome(settings, settings.public_url, has_users=has_users, stop=stop)
 
-    raise typer.Exit(run_up(settings, _children(settings, demo=demo), prepare=prepare, on_ready=on_ready))
+    raise typer.Exit(run_up(settings, _children(settings, setting), prepare=prepare, on_ready=on_ready))
 
 
 def web(quiet: Quiet = False) -> None:
@@ -84,6 +87,7 @@ def web(quiet: Quiet = False) -> None:
 
 def worker(
     demo: Annotated[bool, typer.Option("--demo", help="Send the demo's live traffic as well.")] = False,
+    fake_graph_port: Annotated[int | None, typer.Option(hidden=True, min=1, max=65535)] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the background jobs alone: closing reports, room for new months. `up` runs this.
@@ -96,7 +100,7 @@ def worker(
         await application.companies.sync_prices(application.clock())
         await application.rate_cards.sync_shipped(application.clock())
         await application.exchange_rates.refresh(application.clock())
-        async with running_traffic(application) if demo else nullcontext():
+        async with running_traffic(application, fake_graph_port) if demo else nullcontext():
             await run_worker(application)
 
     with _served(quiet=quiet) as (settings, found):
@@ -140,15 +144,16 @@ def _served(*, quiet: bool) -> "Iterator[tuple[Settings, Endpoints]]":
         raise typer.Exit(EXIT_CONFIGURATION) from None
 
 
-def _children(settings: "Settings", *, demo: bool) -> "list[ChildSpec]":
+def _children(settings: "Settings", demo: DemoSetting | None) -> "list[ChildSpec]":
     from secretaria.embedded.children import ChildSpec, answers_at
 
     # At a terminal a newcomer reads along; a log file or a collector gets everything.
     quiet = ["--quiet"] if sys.stderr is not None and sys.stderr.isatty() else []
     program = [sys.executable, "-m", "secretaria"]
+    env, words = ({}, []) if demo is None else (demo.env, demo.worker_words)
     return [
-        ChildSpec("web", [*program, "web", *quiet], ready=answers_at(settings.host, settings.port)),
-        ChildSpec("worker", [*program, "worker", *(["--demo"] if demo else []), *quiet]),
+        ChildSpec("web", [*program, "web", *quiet], env=env, ready=answers_at(settings.host, settings.port)),
+        ChildSpec("worker", [*program, "worker", *words, *quiet], env=env),
     ]
 
 
@@ -156,6 +161,6 @@ async def _has_users(application: "Application") -> bool:
     return any(user.disabled_at is None for user in await application.access.list_users(PROCESS))
 
 
-async def _prepare_demo(application: "Application") -> bool:
-    await prepare_demo(application)
+async def _prepare_demo(setting: DemoSetting, application: "Application") -> bool:
+    await prepare_demo(application, setting)
     return True

@@ -66,8 +66,12 @@ def is_signed(body: bytes, signature: bytes | None, app_secret: str) -> bool:
     """Tell whether X-Hub-Signature-256 is that of the raw body, in constant time; any other bytes are just wrong."""
     if signature is None:
         return False
-    expected = SIGNATURE_PREFIX + hmac.new(app_secret.encode(), body, hashlib.sha256).hexdigest().encode()
-    return hmac.compare_digest(signature, expected)
+    return hmac.compare_digest(signature, signature_of(body, app_secret))
+
+
+def signature_of(body: bytes, app_secret: str) -> bytes:
+    """Return X-Hub-Signature-256 of a raw body."""
+    return SIGNATURE_PREFIX + hmac.new(app_secret.encode(), body, hashlib.sha256).hexdigest().encode()
 
 
 def load(body: bytes) -> dict[str, Any]:

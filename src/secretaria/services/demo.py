@@ -25,6 +25,7 @@ from secretaria.core.price import Channel, Metric, PriceRow
 from secretaria.services.access import AccessService
 from secretaria.services.companies import CompanyService
 from secretaria.services.demo_history import COMPANIES, HISTORY_DAYS, DemoCompany, activity, history, live
+from secretaria.services.demo_whatsapp import DemoWhatsApp
 from secretaria.services.ingest import IngestService
 from secretaria.services.prices import FLAT_CARD, PriceRows, add_rows
 from secretaria.services.scope import operator_transaction
@@ -37,6 +38,7 @@ PASSWORD_BYTES: Final = 12
 PRICE_SOURCE: Final = "demo"
 COST_PER_MESSAGE: Final = Decimal("0.05")
 COST_PER_THOUSAND_TOKENS: Final = Decimal("0.02")
+WHATSAPP_SHARE: Final = 0.75
 LIVE_GAP_S: Final = (0.4, 3.6)
 RETRY_AFTER_S: Final = 5.0
 
@@ -54,7 +56,10 @@ class DemoAccess:
 
 
 class DemoService:
-    """Makes, feeds and removes the demo. ensure_month makes room for the events of a UTC month."""
+    """Makes, feeds and removes the demo. ensure_month makes room for the events of a UTC month.
+
+    Without `whatsapp` (nobody said how webhooks are signed) the companies have no WhatsApp accounts.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class DemoService:
         ingest: IngestService,
         ensure_month: Callable[[date], bool],
         clock: Callable[[], datetime],
+        whatsapp: DemoWhatsApp | None = None,
     ) -> None:
         self._database = database
         self._access = access
@@ -72,16 +78,19 @@ class DemoService:
         self._ingest = ingest
         self._ensure_month = ensure_month
         self._clock = clock
+        self._whatsapp = whatsapp
 
     async def prepare(self, kept: DemoAccess | None) -> DemoAccess:
         """Make what is missing of companies, prices, login and API key; return what opens them."""
         pairs = await self._ensure_companies()
+        if self._whatsapp is not None:
+            await self._whatsapp.prepare(pairs, self._clock())
         first = pairs[0][1].company_id
         email, password = await self._ensure_login(kept)
         return DemoAccess(email, password, await self._ensure_key(kept, first), first)
 
     async def fill(self, since: datetime | None, on_progress: Callable[[int, int], None]) -> int:
-        """Add the history after `since` (the last HISTORY_DAYS days without it); return the events accepted.
+        """Add the history after `since` (the last HISTORY_DAYS days without it); return the events it came to.
 
         Sending the same days again adds nothing, so a fill that was cut off is simply started anew.
         """
@@ -98,27 +107,48 @@ class DemoService:
             accepted += result.accepted
             if result.rejected:
                 _log.warning("demo_rejected", count=len(result.rejected), code=result.rejected[0].code)
+        if self._whatsapp is not None:
+            accepted += await self._whatsapp.fill(pairs, begin, now)
         on_progress(days, days)
         return accepted
 
     async def send_live(self, stopped: Callable[[], bool], on_sent: Callable[[datetime], None]) -> None:
-        """Send an event every second or two until no demo company is left; while `stopped` says so, wait."""
+        """Send something every second or two until no demo company is left; while `stopped` says so, wait."""
         dice = random.Random()  # noqa: S311 - made-up figures
-        pairs = await self.read_companies()
+        pairs = await self._read_for_live()
         while pairs:
             await asyncio.sleep(dice.uniform(*LIVE_GAP_S))
             if stopped():
                 continue
             try:
                 now = self._clock()
-                result = await self._ingest.submit(PROCESS, [(0, _live_event(pairs, now, dice))], now=now)
-                if result.accepted:
+                if await self._send_one(pairs, now, dice):
                     on_sent(now)
                 else:
-                    pairs = await self.read_companies()
+                    pairs = await self._read_for_live()
             except Unavailable as error:
                 _log.warning("demo_waits", reason=error.message)
                 await asyncio.sleep(RETRY_AFTER_S)
+
+    async def _send_one(
+        self, pairs: Sequence[tuple[DemoCompany, Company]], now: datetime, dice: random.Random
+    ) -> bool:
+        """Send a company's next message, most by WhatsApp, and what is due of earlier ones; False: look who is left."""
+        weights = [activity(wanted, local_hour(company.schedule, now)[1]) for wanted, company in pairs]
+        ((wanted, company),) = dice.choices(pairs, weights)
+        if self._whatsapp is not None:
+            if dice.random() < WHATSAPP_SHARE:
+                return await self._whatsapp.begin(wanted, now, dice)
+            if not await self._whatsapp.tell_due(now):
+                return False
+        event = live(wanted, company.company_id, secrets.token_hex(8), now, dice)
+        return bool((await self._ingest.submit(PROCESS, [(0, event)], now=now)).accepted)
+
+    async def _read_for_live(self) -> list[tuple[DemoCompany, Company]]:
+        pairs = await self.read_companies()
+        if self._whatsapp is not None:
+            await self._whatsapp.learn(pairs)
+        return pairs
 
     async def remove(self, kept: DemoAccess | None) -> list[Company]:
         """Delete the demo companies with all that is theirs, disable the demo's login; return the companies.
@@ -227,9 +257,3 @@ def _events_between(
                 if event.time is not None and event.time >= begin:
                     yield event
         on_day(number)
-
-
-def _live_event(pairs: Sequence[tuple[DemoCompany, Company]], now: datetime, dice: random.Random) -> UsageEvent:
-    weights = [activity(wanted, local_hour(company.schedule, now)[1]) for wanted, company in pairs]
-    ((wanted, company),) = dice.choices(pairs, weights)
-    return live(wanted, company.company_id, secrets.token_hex(8), now, dice)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+import msgspec
+
 from secretaria.core.event import RECORDED, Direction, UsageData, UsageEvent
 from secretaria.core.period import ZoneSchedule, day_end, day_start
 
@@ -86,6 +88,23 @@ def live(company: DemoCompany, company_id: int, number: str, now: datetime, dice
     """Return one event of the live traffic: a message in, or a message out with its tokens."""
     direction = dice.choice((Direction.INBOUND, Direction.OUTBOUND))
     return _event(company_id, f"live-{number}", now, _usage(company, direction, 1, dice))
+
+
+def live_answer(
+    company: DemoCompany,
+    company_id: int,
+    now: datetime,
+    dice: random.Random,
+    *,
+    wamid: str,
+    account_id: int,
+    template_id: int | None,
+) -> UsageEvent:
+    """Return what a bot says of a WhatsApp message that it wrote: the message, its tokens and their response time."""
+    data = msgspec.structs.replace(
+        _usage(company, Direction.OUTBOUND, 1, dice), wamid=wamid, account_id=account_id, template_id=template_id
+    )
+    return _event(company_id, f"live-{wamid}", now, data)
 
 
 def activity(company: DemoCompany, local_hour: int) -> float:

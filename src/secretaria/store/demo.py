@@ -28,8 +28,19 @@ async def delete_company(connection: Connection, company_id: int) -> bool:
     cursor = await connection.execute("SELECT 1 FROM companies WHERE company_id = %s AND demo", (company_id,))
     if await cursor.fetchone() is None:
         return False
+    await _delete_payloads(connection, company_id)
     for table in TABLES:
         await connection.execute(
             sql.SQL("DELETE FROM {} WHERE company_id = %s").format(sql.Identifier(table)), (company_id,)
         )
     return True
+
+
+async def _delete_payloads(connection: Connection, company_id: int) -> None:
+    """Stored webhooks belong to no company: those of a demo's numbers are told by the numbers they name."""
+    await connection.execute(
+        "DELETE FROM webhook_payloads AS p WHERE EXISTS (SELECT FROM jsonb_path_query(p.body, "
+        "'$.entry[*].changes[*].value.metadata.phone_number_id') AS named JOIN whatsapp_accounts AS a "
+        "ON a.phone_number_id = named #>> '{}' WHERE a.company_id = %s)",
+        (company_id,),
+    )
