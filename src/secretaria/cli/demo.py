@@ -87,7 +87,7 @@ class DemoSetting:
     """What a copy with a demo sets for itself where nobody else did; env is for its children.
 
     app_secret: made, so that the demo's webhooks can be signed; None where WHATSAPP_APP_SECRET is set.
-    fake_graph_port: where the worker serves a made-up Graph API; None where META_GRAPH_URL is set.
+    fake_graph_port: where the worker serves a made-up Graph API to demo companies; None where DEMO_GRAPH_URL is set.
     """
 
     settings: "Settings"
@@ -106,16 +106,17 @@ class DemoSetting:
             state = read_state(settings.secretaria_data_dir)
             app_secret = (state.app_secret if state else None) or secrets.token_hex(APP_SECRET_BYTES)
             change["whatsapp_app_secret"] = app_secret
-        if "meta_graph_url" not in settings.model_fields_set:
+        if settings.demo_graph_url is None:
             port = free_port(None)
-            change["meta_graph_url"] = f"http://127.0.0.1:{port}"
+            change["demo_graph_url"] = f"http://127.0.0.1:{port}"
         return cls(settings.model_copy(update=change), app_secret, port)
 
     @property
     def env(self) -> dict[str, str]:
         """What web and worker have to know."""
         env = {} if self.app_secret is None else {"WHATSAPP_APP_SECRET": self.app_secret}
-        return env if self.fake_graph_port is None else {**env, "META_GRAPH_URL": self.settings.meta_graph_url}
+        graph_url = self.settings.demo_graph_url
+        return env if graph_url is None else {**env, "DEMO_GRAPH_URL": graph_url}
 
     @property
     def worker_words(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""A small Graph API on loopback that speaks Meta's shapes, for tests and for the demo: META_GRAPH_URL points at it.
+"""A small Graph API on loopback that speaks Meta's shapes, for tests (META_GRAPH_URL) and the demo (DEMO_GRAPH_URL).
 
 Its figures follow from the ids and the time asked for, so that every run says the same. Faults are set by part, or by
 the token: one that contains "expired", "limited", "forbidden" or "slow" meets that fault everywhere.
@@ -116,7 +116,7 @@ class FakeGraph:
 
     @property
     def url(self) -> str:
-        """What META_GRAPH_URL is set to."""
+        """What META_GRAPH_URL or DEMO_GRAPH_URL is set to."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def start(self) -> None:

@@ -55,16 +55,16 @@ def part_name(part: Part, texts: Texts) -> str:
 
 
 def _part_sentence(part: PartState, show: Format, texts: Texts) -> dict[str, str]:
-    code = "" if part.meta_code is None else " " + texts.gettext("(código %(codigo)s da Meta)") % {
+    told = "" if part.meta_code is None else " " + texts.gettext("(código %(codigo)s da Meta)") % {
         "codigo": part.meta_code
     }  # fmt: skip
     again = part.next_attempt_at
     sentences = {
         State.WAITING: texts.gettext("aguardando a primeira leitura"),
         State.OK: texts.gettext("em dia"),
-        State.BACKING_OFF: texts.gettext("a Meta limitou as consultas") + code,
-        State.REFUSED: texts.gettext("a Meta recusou; confira as permissões do token") + code,
-        State.RECONNECT: texts.gettext("o token não vale mais") + code,
+        State.BACKING_OFF: texts.gettext("a Meta limitou as consultas") + told,
+        State.REFUSED: texts.gettext("a Meta recusou; confira as permissões do token") + told,
+        State.RECONNECT: texts.gettext("o token não vale mais") + told,
     }
     said = [sentences[part.state]]
     if part.succeeded_at is not None:
@@ -86,9 +86,9 @@ def tested(checks: Sequence[Check], texts: Texts) -> list[dict[str, str]]:
     found = []
     for check in checks:
         kind, word = words.get(check.outcome, words["back_off"])
-        code = texts.gettext("(código %(codigo)s da Meta)") % {"codigo": check.meta_code}
+        told = texts.gettext("(código %(codigo)s da Meta)") % {"codigo": check.meta_code}
         found.append(
-            {"name": part_name(check.part, texts), "kind": kind, "word": word, "code": code if check.meta_code else ""}
+            {"name": part_name(check.part, texts), "kind": kind, "word": word, "code": told if check.meta_code else ""}
         )
     return found
 
