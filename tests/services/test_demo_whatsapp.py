@@ -82,7 +82,7 @@ async def recomputed(application: Application) -> list[str]:
 
 async def test_the_last_days_come_through_the_webhook_and_once(service, application, endpoints):
     access = await service.prepare(None)
-    await service.fill(None, ignore)
+    await service.fill(application.clock(), ignore)  # accounts that are new have their days even so
     assert (await service.prepare(access)) == access
     accounts = await application.accounts.list(PROCESS, access.company_id)
     assert [row.phone_number_id for row in accounts] == [row.phone_number_id for row in accounts_of(CONNECTED)]

@@ -165,9 +165,10 @@ async def _traffic(application: "Application", *, pull: bool) -> None:
             return
         write_state(folder, msgspec.structs.replace(state, filled_until=instant))
 
-    if pull:
-        # The job would come within a minute: who looks at a card now sees Meta's side of it too.
-        await application.meta.sync_due(application.clock())
+    state = read_state(folder)
+    if pull and state is not None:
+        # Not left to the job: it passes over what a worker that was stopped meanwhile had begun to ask.
+        await application.meta.sync(state.access.company_id, application.clock())
     webhook = OwnWebhook(application.settings.own_url)
     try:
         await demo_service(application, deliver=webhook.deliver).send_live(is_stopped, keep)

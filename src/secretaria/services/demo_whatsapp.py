@@ -87,6 +87,7 @@ class DemoWhatsApp:
         self._app_secret = app_secret
         self._deliver = deliver
         self._has_fake_graph = has_fake_graph
+        self._has_new_accounts = False
         self._known: dict[str, KnownAccount] = {}
         self._waiting: list[_Waiting] = []
         self._numbers = itertools.count()
@@ -116,8 +117,12 @@ class DemoWhatsApp:
         heapq.heapify(self._waiting)
 
     async def fill(self, pairs: Sequence[Pair], begin: datetime, end: datetime) -> int:
-        """Tell of the messages from `begin` to `end`, WHATSAPP_DAYS back at most; return their number."""
-        begin = max(begin, end - timedelta(days=WHATSAPP_DAYS))
+        """Tell of the messages from `begin` to `end`, WHATSAPP_DAYS back at most; return their number.
+
+        Accounts made just now (in a demo of before there were any) get all of these days; twice is once.
+        """
+        oldest = end - timedelta(days=WHATSAPP_DAYS)
+        begin = oldest if self._has_new_accounts else max(begin, oldest)
         await self.learn(pairs)
         told = 0
         reports: list[Report] = []
@@ -199,6 +204,7 @@ class DemoWhatsApp:
             )
         except DuplicateKey:
             return  # somebody's own account has this number: the demo does without
+        self._has_new_accounts = True
         for category, name in TEMPLATES.items():
             await self._accounts.create_template(PROCESS, made.account_id, name, category=category, now=now)
 
