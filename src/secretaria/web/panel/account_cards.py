@@ -6,6 +6,7 @@ from typing import Final
 
 from secretaria.core import money
 from secretaria.core.meta_cost import CategoryLine, CostSource, source_of
+from secretaria.core.price import DEFAULT_CARD
 from secretaria.services.account_details import CATEGORIES, AccountDetails, CategoryDetail, UsedPrice
 from secretaria.web.panel.figures import View
 from secretaria.web.panel.format import NBSP, UNKNOWN, Format
@@ -30,7 +31,9 @@ def card(details: AccountDetails, show: Format, texts: Texts) -> View:
     view.texts.update(_source(key, details, show, texts))
     for name in ROWS:
         view.texts.update(_row(key, name, details, show))
-    view.texts.update(_comparison(key, details, show))
+    compared = _comparison(key, details, show)
+    view.texts.update(compared)
+    view.texts.update(_meta_notes(key, compared, details, texts, show))
     view.texts.update(_total(key, details, show, texts))
     view.texts.update(_notes(key, details, show, texts))
     return view
@@ -70,7 +73,7 @@ def _row(key: str, name: str, details: AccountDetails, show: Format) -> dict[str
         return dict.fromkeys((f"{row}-quantidade", f"{row}-preco", f"{row}-custo"), "")
     return {
         f"{row}-quantidade": show.number(of.messages),
-        f"{row}-preco": _unit_prices([price for price in details.prices if price.category == name], show),
+        f"{row}-preco": _unit_prices([price for price in details.prices if price.category == name], show) or UNKNOWN,
         f"{row}-custo": show.cost(of.shown, details.currency, lower_bound=_lacking(of) > 0, full=True),
     }
 
@@ -117,6 +120,21 @@ def _comparison(key: str, details: AccountDetails, show: Format) -> dict[str, st
         difference = money.total((theirs, compared_with.copy_negate()))
         found[f"{key}-total-diferenca"] = show.money_full(difference, details.currency)
     return found
+
+
+def _meta_notes(
+    key: str, compared: Mapping[str, str], details: AccountDetails, texts: Texts, show: Format
+) -> dict[str, str]:
+    """Return the comparison as a sentence, for screens too narrow for its columns, and when Meta was read."""
+    figures = {name: compared[f"{key}-total-{name}"] for name in ("estimado", "meta", "diferenca")}
+    sentence = texts.gettext("Estimado %(estimado)s · Meta %(meta)s · diferença %(diferenca)s") % figures
+    read_at = details.meta.as_of
+    return {
+        f"{key}-comparacao": "" if figures["meta"] == UNKNOWN else sentence,
+        f"{key}-lida": ""
+        if read_at is None
+        else texts.gettext("Meta lida em %(momento)s.") % {"momento": show.moment(read_at)},
+    }
 
 
 def _compared(row: str, ours: Decimal, theirs: Decimal | None, currency: str, show: Format) -> dict[str, str]:
@@ -173,10 +191,12 @@ def _card_sentence(details: AccountDetails, show: Format, texts: Texts) -> str:
     """Name the cards and exchange rates that today's estimate was made with."""
     parts = []
     for price in details.prices:
-        named = texts.gettext("Tabela %(tabela)s, desde %(dia)s") % {
-            "tabela": price.card, "dia": show.day_full(price.effective_from),
-        }  # fmt: skip
-        parts.append(named)
+        sentence = (
+            texts.gettext("Tabela do produto, desde %(dia)s")
+            if price.card == DEFAULT_CARD
+            else texts.gettext("Tabela %(tabela)s, desde %(dia)s")
+        )
+        parts.append(sentence % {"tabela": price.card, "dia": show.day_full(price.effective_from)})
         if price.exchange_rate_from is not None:
             rate = texts.gettext("câmbio %(taxa)s (%(fonte)s, desde %(dia)s)") % {
                 "taxa": show.rate(price.exchange_rate),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from secretaria.core.access import Caller
 from secretaria.core.errors import InvalidInput, NotFound
 from secretaria.core.meta_cost import TodaySource, TotalSource
+from secretaria.core.price import default_whatsapp_prices
 from secretaria.core.rate_card import PRODUCT_CARD
 from secretaria.services.integrations import FIELDS, Shown
 from secretaria.services.prices_in_force import PricesInForce
@@ -31,6 +32,7 @@ from secretaria.web.panel.render import locale_of, page
 from secretaria.web.panel.session import FORM_CHARS_MAX
 
 PATH: Final = "/configuracoes"
+PRODUCT_SOURCE: Final = default_whatsapp_prices()[0][-1]
 
 router = APIRouter(route_class=PanelRoute, include_in_schema=False)
 
@@ -180,11 +182,17 @@ def _priced_by(in_force: PricesInForce, show: Format, sentences: Texts) -> list[
             {
                 "whom": card.account_name or sentences.gettext("Contas sem tabela própria"),
                 "card": sentences.gettext("Tabela do produto") if is_product else card.card,
-                "source": card.source or sentences.gettext("Sem preço para o Brasil"),
+                "source": _source(card.source, sentences),
                 "since": show.day_full(card.effective_from) if card.effective_from else "—",
             }
         )
     return rows
+
+
+def _source(source: str | None, sentences: Texts) -> str:
+    if source is None:
+        return sentences.gettext("Sem preço para o Brasil")
+    return sentences.gettext("documento do produto") if source == PRODUCT_SOURCE else source
 
 
 def _rate(in_force: PricesInForce, show: Format, sentences: Texts) -> dict[str, str] | None:
