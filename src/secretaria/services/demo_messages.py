@@ -106,7 +106,10 @@ def accounts_of(company: DemoCompany) -> list[DemoAccount]:
 
 
 def messages_of(account: DemoAccount, day: date, until: datetime) -> Iterator[DemoMessage]:
-    """Yield an account's messages of one local day that lie before `until`: the same whenever it is asked for."""
+    """Yield an account's messages of one local day that lie before `until`: the same whenever it is asked for.
+
+    A question whose answer would lie behind it is left out: it would wait for an answer for hours.
+    """
     company = account.company
     dice = random.Random(f"{account.phone_number_id} {day}")  # noqa: S311 - made-up figures
     start = day_start(ZoneSchedule.single(company.timezone), day)
@@ -115,7 +118,8 @@ def messages_of(account: DemoAccount, day: date, until: datetime) -> Iterator[De
         for number in range(round(expected * dice.uniform(0.7, 1.3))):
             at = start + timedelta(hours=hour, seconds=dice.randrange(3_600))
             turn = turn_of(account, f"{day}-{hour}-{number}", at, dice)
-            yield from (message for message in turn if message.at < until)
+            if turn[-1].at < until:
+                yield from turn
 
 
 def turn_of(account: DemoAccount, key: str, at: datetime, dice: random.Random) -> list[DemoMessage]:
@@ -132,6 +136,8 @@ def turn_of(account: DemoAccount, key: str, at: datetime, dice: random.Random) -
     question = DemoMessage(account, _wamid(account, f"{key}?"), Direction.INBOUND, at, contact, Status.RECEIVED)
     pricing_type = FREE_SERVICE if dice.random() < FREE_SERVICE_SHARE else REGULAR
     answered_at = at + timedelta(seconds=dice.randint(2, 9))
+    # Within the window that a question opens nothing fails, or the next message hours later would be its answer.
+    outcome = Status.DELIVERED if outcome is Status.FAILED else outcome
     answer = DemoMessage(account, wamid, Direction.OUTBOUND, answered_at, contact, outcome, category, pricing_type)
     return [question, answer]
 
