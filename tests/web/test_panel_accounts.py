@@ -10,9 +10,9 @@ import pytest
 
 from secretaria.bootstrap import Application
 from secretaria.core.access import PROCESS
-from secretaria.outbound.fake_graph import AD_ACCOUNT_ID, WABA_ID, FakeGraph, Fault
+from secretaria.outbound.fake_graph import AD_ACCOUNT_ID, PHONE_NUMBER_ID, WABA_ID, FakeGraph, Fault
 from secretaria.outbound.meta_graph import MetaGraph
-from secretaria.services.meta import MetaService
+from secretaria.services.meta import SYNC_EVERY, MetaService
 from secretaria.store.database import transaction
 from secretaria.web.app import create_app
 from secretaria.web.panel.account_cards import QUALITY_KINDS
@@ -229,11 +229,41 @@ async def test_a_wrong_field_is_named_nothing_is_saved_and_no_secret_comes_back(
     assert "Sem conexão" in page.text
 
 
+async def test_meta_s_figure_stands_beside_ours_and_is_kept_and_marked_when_the_token_dies(
+    client: httpx2.AsyncClient, shop: Shop, application: Application, fake: FakeGraph
+) -> None:
+    now = application.clock()
+    account = await application.accounts.create(PROCESS, shop.ours, PHONE_NUMBER_ID, "Vendas", now=now)
+    change = {"access_token": SECRETS["access_token"], "waba_id": WABA_ID, "today_source": "meta"}
+    await application.integrations.put(PROCESS, shop.ours, change, now)
+    meta = MetaService(application.database, application.integrations, MetaGraph(fake.url))
+    await meta.sync_due(now)
+    key, path = f"c{account.account_id}", f"/empresas/{shop.ours}/contas"
+    page = await client.get(path, headers=shop.cookie("operator"))
+    for name in ("marketing", "total"):
+        assert text_of(page, f"{key}-{name}-meta") == text_of(page, f"{key}-{name}-custo") != "—"
+        assert text_of(page, f"{key}-{name}-diferenca") == text_of(page, f"{key}-{name}-meta")
+        assert text_of(page, f"{key}-{name}-estimado") == "R$\u00a00,00"
+    assert text_of(page, f"{key}-origem-meta") == "✓\u00a0Informado pela Meta"
+    assert text_of(page, f"{key}-qualidade-alta") != ""
+    assert text_of(page, f"{key}-atraso") == ""
+    fake.world.faults["*"] = Fault.EXPIRED
+    await meta.sync_due(now + SYNC_EVERY)
+    await meta.close()
+    later = await client.get(path, headers=shop.cookie("operator"))
+    assert text_of(later, f"{key}-total-meta") == text_of(page, f"{key}-total-meta")
+    assert text_of(later, f"{key}-atraso").startswith("◷\u00a0Dados da Meta de ")
+    assert "precisa ser refeita" in text_of(later, f"{key}-reconectar")
+    settings = await client.get(f"/configuracoes?empresa={shop.ours}", headers=shop.cookie("operator"))
+    assert text_of(settings, "meta-estado") == "✕\u00a0Reconectar"
+    assert "o token não vale mais (código 190 da Meta)" in settings.text
+
+
 async def test_prices_and_the_exchange_rate_in_force_are_named(client: httpx2.AsyncClient, shop: Shop) -> None:
     for who in ("operator", "ours"):
         page = await client.get(f"/configuracoes?empresa={shop.ours}", headers=shop.cookie(who))
         assert "Tabela do produto" in page.text
-        assert "US$ 1 = R$ 5,0000" in page.text
+        assert "US$ 1 = R$\u00a05,0000" in page.text
         assert "USD_TO_BRL" in page.text
 
 

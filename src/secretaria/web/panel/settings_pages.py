@@ -200,7 +200,7 @@ def _rate(in_force: PricesInForce, show: Format, sentences: Texts) -> dict[str, 
     if rate is None:
         return None
     return {
-        "value": f"US$ 1 = R$ {show.rate(rate.rate)}",
+        "value": f"US$ 1 = {show.message_price(rate.rate, rate.quote)}",
         "source": rate.source,
         "since": sentences.gettext("desde %(dia)s") % {"dia": show.day_full(rate.effective_from)},
         "stale": sentences.gettext("Sem cotação nova: vale a última.") if in_force.rate_is_stale else "",
