@@ -225,8 +225,12 @@ def _rate_histories(rates: Iterable[ExchangeRate]) -> dict[tuple[str, str], Hist
     return {pair: History(dated) for pair, dated in rows.items()}
 
 
+# Not a card anyone chooses: what a message costs that Meta itself calls free.
+FREE_CARD: Final = "free"
+
+
 def _free_price(currency: str) -> History[Price]:
-    of = ("free", Metric.MESSAGES, Channel.WHATSAPP, None, None, None, None, None)
+    of = (FREE_CARD, Metric.MESSAGES, Channel.WHATSAPP, None, None, None, None, None)
     return History([Price(0, *of, Decimal(0), 1, currency, date.min, "Meta's pricing.type")])
 
 

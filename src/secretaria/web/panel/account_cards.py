@@ -6,7 +6,7 @@ from typing import Final
 
 from secretaria.core import money
 from secretaria.core.meta_cost import CategoryLine, CostSource, source_of
-from secretaria.core.price import DEFAULT_CARD
+from secretaria.core.price import DEFAULT_CARD, FREE_CARD
 from secretaria.services.account_details import CATEGORIES, AccountDetails, CategoryDetail, UsedPrice
 from secretaria.web.panel.figures import View
 from secretaria.web.panel.format import NBSP, UNKNOWN, Format
@@ -30,7 +30,7 @@ def card(details: AccountDetails, show: Format, texts: Texts) -> View:
     view.texts.update(_quality(key, details, texts))
     view.texts.update(_source(key, details, show, texts))
     for name in ROWS:
-        view.texts.update(_row(key, name, details, show))
+        view.texts.update(_row(key, name, details, show, texts))
     compared = _comparison(key, details, show)
     view.texts.update(compared)
     view.texts.update(_meta_notes(key, compared, details, texts, show))
@@ -65,15 +65,16 @@ def _source(key: str, details: AccountDetails, show: Format, texts: Texts) -> di
     return found
 
 
-def _row(key: str, name: str, details: AccountDetails, show: Format) -> dict[str, str]:
+def _row(key: str, name: str, details: AccountDetails, show: Format, texts: Texts) -> dict[str, str]:
     of = _other(details) if name == OTHER else details.categories[name]
     row = f"{key}-{name.lower()}"
     is_shown = name in ALWAYS_SHOWN or bool(of.messages or of.shown or of.line.meta)
     if not is_shown:
         return dict.fromkeys((f"{row}-quantidade", f"{row}-preco", f"{row}-custo"), "")
+    prices = [price for price in details.prices if price.category == name]
     return {
         f"{row}-quantidade": show.number(of.messages),
-        f"{row}-preco": _unit_prices([price for price in details.prices if price.category == name], show) or UNKNOWN,
+        f"{row}-preco": _unit_prices(prices, show, texts) or UNKNOWN,
         f"{row}-custo": show.cost(of.shown, details.currency, lower_bound=_lacking(of) > 0, full=True),
     }
 
@@ -98,8 +99,13 @@ def _lacking(of: CategoryDetail) -> int:
     return 0 if of.line.source is CostSource.META else of.not_priced
 
 
-def _unit_prices(prices: Sequence[UsedPrice], show: Format) -> str:
-    found = list(dict.fromkeys(show.message_price(price.unit_price, price.price_currency) for price in prices))
+def _unit_prices(prices: Sequence[UsedPrice], show: Format, texts: Texts) -> str:
+    found = list(
+        dict.fromkeys(
+            show.message_price(price.unit_price, price.price_currency) if price.unit_price else texts.gettext("Grátis")
+            for price in prices
+        )
+    )
     return f"{NBSP}·{NBSP}".join(found[:PRICES_NAMED_MAX]) + (" …" if len(found) > PRICES_NAMED_MAX else "")
 
 
@@ -191,6 +197,9 @@ def _card_sentence(details: AccountDetails, show: Format, texts: Texts) -> str:
     """Name the cards and exchange rates that today's estimate was made with."""
     parts = []
     for price in details.prices:
+        if price.card == FREE_CARD:
+            parts.append(texts.gettext("grátis onde a Meta diz que é"))
+            continue
         sentence = (
             texts.gettext("Tabela do produto, desde %(dia)s")
             if price.card == DEFAULT_CARD
