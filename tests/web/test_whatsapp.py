@@ -145,7 +145,20 @@ async def test_a_signed_status_is_on_the_card_when_it_is_answered(
     assert (card["stats_utility"], card["stats_awaiting_delivery"]) == (1, 0)
 
 
-async def test_the_golden_day_is_34_95_exact(client: httpx2.AsyncClient, shop: Shop, account_id: int) -> None:
+@pytest.mark.parametrize(
+    ("rounding", "costs"),
+    [
+        ("exact", ["R$ 10,50", "R$ 23,75", "R$ 0,70", "R$ 0,00", "R$ 34,95"]),
+        ("cents_down", ["R$ 10,00", "R$ 23,50", "R$ 0,70", "R$ 0,00", "R$ 34,20"]),
+    ],
+)
+async def test_the_golden_day_is_34_95_exact_and_34_20_with_unit_prices_cut_to_cents(
+    client: httpx2.AsyncClient, shop: Shop, account_id: int, application: Application, rounding: str, costs: list[str]
+) -> None:
+    chosen_at = application.clock() - timedelta(days=2)
+    await application.rate_cards.activate(
+        PROCESS, shop.ours, card="product", unit_price_rounding=rounding, now=chosen_at
+    )
     statuses = [
         status(f"{category}.{number}", "delivered", category=category)
         for category, count in (("utility", 100), ("marketing", 50), ("authentication", 10))
@@ -154,10 +167,8 @@ async def test_the_golden_day_is_34_95_exact(client: httpx2.AsyncClient, shop: S
     assert (await post(client, hook(*statuses))).status_code == 200
     card = await details(client, shop, account_id)
     assert [card[f"stats_{name}"] for name in ("utility", "marketing", "authentication", "service")] == [100, 50, 10, 0]
-    assert [card[f"cost_{name}"] for name in ("utility", "marketing", "authentication", "service")] == [
-        "R$ 10,50", "R$ 23,75", "R$ 0,70", "R$ 0,00",
-    ]  # fmt: skip
-    assert card["stats_spending_today"] == "R$ 34,95"
+    shown = [card[f"cost_{name}"] for name in ("utility", "marketing", "authentication", "service")]
+    assert [*shown, card["stats_spending_today"]] == costs
 
 
 async def test_a_thousand_statuses_are_answered_within_a_second(
