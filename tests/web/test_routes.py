@@ -114,6 +114,10 @@ ROUTES: dict[str, Access | str] = {
     # Forms of the panel: tests/web/test_panel_accounts.py holds them to operator, member and stranger.
     "POST /configuracoes/meta": PUBLIC,
     "POST /configuracoes/meta/testar": PUBLIC,
+    # And tests/web/test_panel_rate_cards.py these.
+    "POST /configuracoes/tabelas/previa": PUBLIC,
+    "POST /configuracoes/tabelas": PUBLIC,
+    "POST /configuracoes/tabelas/usar": PUBLIC,
     "GET /entrar": PUBLIC,
     "POST /entrar": PUBLIC,
     "POST /sair": PUBLIC,

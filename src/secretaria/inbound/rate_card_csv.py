@@ -18,6 +18,7 @@ from secretaria.core.rate_card import CardPriceRow
 
 FILE_BYTES_MAX: Final = 2_000_000
 MARKETS_MAX: Final = 500
+MARKET_CHARS_MAX: Final = 100
 SKIPPED_MAX: Final = 200
 SHOWN_CHARS_MAX: Final = 60
 
@@ -127,6 +128,8 @@ def _table(
         if not market or not any(cells[index] for index in columns):
             skipped.append(f"row {number} after the header: no prices in {_shown(' '.join(filter(None, cells)))}")
             continue
+        if len(market) > MARKET_CHARS_MAX:
+            raise TooLarge(f"a market's name has at most {MARKET_CHARS_MAX} characters")
         if market in markets:
             raise InvalidInput(f"the market {_shown(market)} is there twice", code="duplicate_market")
         markets.add(market)

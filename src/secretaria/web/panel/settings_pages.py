@@ -18,7 +18,7 @@ from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.store.integrations import SECRET_COLUMNS
 from secretaria.store.users import User
 from secretaria.web.auth import application_of, require_same_origin
-from secretaria.web.panel import connection
+from secretaria.web.panel import card_import, connection
 from secretaria.web.panel.account_feed import read_cards
 from secretaria.web.panel.account_pages import card_values, webhook_url
 from secretaria.web.panel.events import SEARCH_CHARS_MAX
@@ -52,7 +52,7 @@ async def settings(
         return RedirectResponse(_url(caller.company_id), 303)
     if empresa == 0:
         return await _choice(request, caller, user, search_text(q))
-    return await _finance(request, caller, user, empresa, after=apos)
+    return await finance_page(request, caller, user, empresa, after=apos)
 
 
 class ConnectionForm(BaseModel):
@@ -84,7 +84,7 @@ async def save_connection(request: Request, form: Annotated[ConnectionForm, Form
         field, problem = connection.problem_of(error, texts(locale))
         again = {name: value for name, value in entered.items() if name not in SECRET_COLUMNS}
         more = {"problem": problem, "problem_field": field, "entered": again}
-        return await _finance(request, caller, user, empresa, status=422, more=more)
+        return await finance_page(request, caller, user, empresa, status=422, more=more)
     return RedirectResponse(_url(empresa, salvo=1) + "#meta", 303)
 
 
@@ -95,7 +95,7 @@ async def test_connection(request: Request, empresa: CompanyChosen) -> Response:
     caller, user = await person_of(request)
     application, locale = application_of(request), locale_of(request, user.locale)
     checks = await application.meta.test(caller, empresa, application.clock())
-    return await _finance(
+    return await finance_page(
         request, caller, user, empresa, more={"checks": connection.tested(checks, texts(locale))}
     )
 
@@ -116,7 +116,7 @@ async def _choice(request: Request, caller: Caller, user: User, search: str) -> 
     return page(request, "settings_choice.html", values, locale=locale, visitor=visitor_of(caller, user))
 
 
-async def _finance(
+async def finance_page(
     request: Request,
     caller: Caller,
     user: User,
@@ -125,9 +125,11 @@ async def _finance(
     after: int = 0,
     status: int = 200,
     more: dict[str, Any] | None = None,
+    card_form: dict[str, Any] | None = None,
 ) -> Response:
+    """Show the tab; `more` and `card_form` are what a form of the connection or of the rate cards has to say."""
     application, locale, now = application_of(request), locale_of(request, user.locale), application_of(request).clock()
-    if status != 200 or more:
+    if status != 200 or more or card_form:
         caller.require_operator()
     cards = await read_cards(application, caller, company_id, after=after)
     in_force = await application.prices_in_force.read(caller, company_id, now)
@@ -139,7 +141,7 @@ async def _finance(
         "zone": zone_sentence(cards.figures, show, now),
         "prices": _priced_by(in_force, show, sentences),
         "rate": _rate(in_force, show, sentences),
-        "connection": None,
+        "connection": None, "card_form": None,
         "saved": request.query_params.get("salvo") == "1",
         "problem": "", "problem_field": "", "entered": {}, "checks": [],
         "webhook_url": await webhook_url(application, caller, company_id),
@@ -151,6 +153,9 @@ async def _finance(
                 application.settings.whatsapp_app_secret
             ),
         }  # fmt: skip
+        published = request.query_params.get("publicada", "")
+        found = await card_import.form_values(application, caller, company_id, show, sentences, published=published)
+        values["card_form"] = found | {"chosen": in_force.cards[0].card} | (card_form or {})
     return page(request, "settings.html", values, locale=locale, visitor=visitor_of(caller, user), status=status)
 
 
