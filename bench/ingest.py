@@ -2,7 +2,8 @@
 
 Floor: psycopg COPY (text), 1,000 rows a commit, into one plain table of the same columns with a primary key on
 (company_id, identity). Ours: POST /api/usage, 1,000 events a request, 4 connections, every guarantee on. Both on the
-same embedded PostgreSQL with its real settings, one after the other. Prints a table, writes bench-results/*.json.
+same embedded PostgreSQL with its real settings, in turn, slice by slice: the ratio is the median of the slices', so
+that a moment in which the machine is busy elsewhere does not decide. Prints a table, writes bench-results/*.json.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 
 import psycopg
 
@@ -36,6 +38,7 @@ from secretaria.store import migrations, partitions
 
 BATCH_EVENTS = 1_000
 CONNECTIONS = 4
+SLICES = 5
 WARM_UP_EVENTS = 20_000
 READY_WAIT_S = 30.0
 GOAL = 0.25
@@ -87,36 +90,44 @@ def bodies(count: int, companies: Sequence[int], prefix: str) -> list[bytes]:
     ]
 
 
-def measure_floor(url: str, count: int, companies: Sequence[int]) -> float:
-    """Return rows/s of COPY into one plain table."""
-    lines = [
-        f"{companies[number % len(companies)]}\t{moment.isoformat()}\t{uuid.uuid4().hex}\t{number % 400}\t"
-        f"{moment.date()}\t{moment.hour}\t1\t{120 + number % 7}\t80\t850\t1\tbot-1\tfloor-{number:09d}\t"
-        "\\N\t\\N\t\\N\t\\N\n"
-        for number, moment in enumerate(event_times(count))
-    ]
-    batches = ["".join(lines[begin : begin + BATCH_EVENTS]) for begin in range(0, count, BATCH_EVENTS)]
-    with psycopg.connect(url) as connection:
-        connection.execute("DROP TABLE IF EXISTS bench_floor")
-        connection.execute(
+class Floor:
+    """COPY into one plain table, which grows from slice to slice as ours does."""
+
+    def __init__(self, url: str, companies: Sequence[int]) -> None:
+        self._connection = psycopg.connect(url)
+        self._companies = companies
+        self._connection.execute("DROP TABLE IF EXISTS bench_floor")
+        self._connection.execute(
             "CREATE TABLE bench_floor (LIKE usage_events INCLUDING DEFAULTS, PRIMARY KEY (company_id, identity))"
         )
-        connection.commit()
+        self._connection.commit()
+
+    def measure(self, count: int) -> float:
+        """Return rows/s of one slice."""
+        lines = [
+            f"{self._companies[number % len(self._companies)]}\t{moment.isoformat()}\t{uuid.uuid4().hex}\t"
+            f"{number % 400}\t{moment.date()}\t{moment.hour}\t1\t{120 + number % 7}\t80\t850\t1\tbot-1\tfloor-{number:09d}\t"
+            "\\N\t\\N\t\\N\t\\N\n"
+            for number, moment in enumerate(event_times(count))
+        ]
+        batches = ["".join(lines[begin : begin + BATCH_EVENTS]) for begin in range(0, count, BATCH_EVENTS)]
         started = time.perf_counter()
         for batch in batches:
-            with connection.cursor() as cursor, cursor.copy(f"COPY bench_floor ({COLUMNS}) FROM STDIN") as copy:
+            with self._connection.cursor() as cursor, cursor.copy(f"COPY bench_floor ({COLUMNS}) FROM STDIN") as copy:
                 copy.write(batch)
-            connection.commit()
-        elapsed_s = time.perf_counter() - started
-        connection.execute("DROP TABLE bench_floor")
-        connection.commit()
-    return count / elapsed_s
+            self._connection.commit()
+        return count / (time.perf_counter() - started)
+
+    def close(self) -> None:
+        self._connection.execute("DROP TABLE bench_floor")
+        self._connection.commit()
+        self._connection.close()
 
 
 async def measure_in_process(
-    settings: Settings, endpoints: Endpoints, sent: Sequence[bytes], warm: Sequence[bytes]
-) -> float:
-    """Return rows/s of the same path without HTTP, in this process."""
+    settings: Settings, endpoints: Endpoints, slices: Sequence[Sequence[bytes]]
+) -> list[float]:
+    """Return rows/s of the same path without HTTP, in this process, by slice; the first slice only warms up."""
     async with application(settings, endpoints) as running:
 
         async def client(share: Sequence[bytes]) -> None:
@@ -128,13 +139,15 @@ async def measure_in_process(
                 if result.accepted != BATCH_EVENTS:
                     raise RuntimeError(f"{result.accepted} of {BATCH_EVENTS} accepted: {result.rejected[:1]}")
 
-        await asyncio.gather(*(client(warm[turn::CONNECTIONS]) for turn in range(CONNECTIONS)))
-        started = time.perf_counter()
-        await asyncio.gather(*(client(sent[turn::CONNECTIONS]) for turn in range(CONNECTIONS)))
-        return len(sent) * BATCH_EVENTS / (time.perf_counter() - started)
+        rates = []
+        for sent in slices:
+            started = time.perf_counter()
+            await asyncio.gather(*(client(sent[turn::CONNECTIONS]) for turn in range(CONNECTIONS)))
+            rates.append(len(sent) * BATCH_EVENTS / (time.perf_counter() - started))
+        return rates[1:]
 
 
-def measure_http(port: int, key: str, sent: Sequence[bytes], warm: Sequence[bytes]) -> float:
+def measure_http(port: int, key: str, sent: Sequence[bytes]) -> float:
     """Return rows/s over CONNECTIONS kept-alive connections, each waiting for its answer."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     failures: list[str] = []
@@ -150,7 +163,6 @@ def measure_http(port: int, key: str, sent: Sequence[bytes], warm: Sequence[byte
                 return
         connection.close()
 
-    in_threads(client, warm)
     elapsed_s = in_threads(client, sent)
     if failures:
         raise RuntimeError(failures[0])
@@ -215,23 +227,34 @@ async def prepare(settings: Settings, endpoints: Endpoints, count: int) -> tuple
 
 
 def run_round(endpoints: Endpoints, data_dir: Path, *, events: int, companies: int) -> list[Figure]:
+    """Measure floor and ours in turn, slice by slice, after a warm-up of each."""
     settings = Settings.load()
     ids, key = asyncio.run(prepare(settings, endpoints, companies))
-    floor = measure_floor(endpoints.owner_url, events, ids)
     prefix = uuid.uuid4().hex[:8]
-    warm = bodies(WARM_UP_EVENTS, ids, f"{prefix}-w")
-    in_process = asyncio.run(
-        measure_in_process(settings, endpoints, bodies(events, ids, f"{prefix}-p"), warm)
-    )
+    size = max(events // SLICES // BATCH_EVENTS, CONNECTIONS) * BATCH_EVENTS
+    floor = Floor(endpoints.owner_url, ids)
+    floor.measure(WARM_UP_EVENTS)
+    floors, over_http = [], []
     with web_process(endpoints, data_dir) as port:
-        warm = bodies(WARM_UP_EVENTS, ids, f"{prefix}-v")
-        over_http = measure_http(port, key, bodies(events, ids, f"{prefix}-h"), warm)
-    floor = (floor + measure_floor(endpoints.owner_url, events, ids)) / 2
+        measure_http(port, key, bodies(WARM_UP_EVENTS, ids, f"{prefix}-v"))
+        for number in range(SLICES):
+            sent = bodies(size, ids, f"{prefix}-h{number}")
+            floors.append(floor.measure(size))
+            over_http.append(measure_http(port, key, sent))
+    slices = [bodies(WARM_UP_EVENTS, ids, f"{prefix}-w")]
+    slices += [bodies(size, ids, f"{prefix}-p{number}") for number in range(SLICES)]
+    in_process = asyncio.run(measure_in_process(settings, endpoints, slices))
+    floor.close()
     return [
-        Figure(f"floor: COPY into one table, {companies} companies", floor, 1.0),
-        Figure(f"ingest without HTTP, {companies} companies", in_process, in_process / floor),
-        Figure(f"ingest over HTTP, {companies} companies", over_http, over_http / floor),
+        Figure(f"floor: COPY into one table, {companies} companies", median(floors), 1.0),
+        _figure(f"ingest without HTTP, {companies} companies", in_process, floors),
+        _figure(f"ingest over HTTP, {companies} companies", over_http, floors),
     ]
+
+
+def _figure(name: str, rates: Sequence[float], floors: Sequence[float]) -> Figure:
+    ratios = [rate / floor for rate, floor in zip(rates, floors, strict=True)]
+    return Figure(name, median(rates), median(ratios))
 
 
 def print_table(figures: Sequence[Figure]) -> None:

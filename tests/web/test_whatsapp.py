@@ -1,8 +1,6 @@
 """Meta's webhook, POST /api/messages and the account card, from the outside."""
 
 import asyncio
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import AsyncIterator
@@ -24,12 +22,9 @@ from secretaria.store.recompute import recompute
 from secretaria.web.app import create_app
 from tests.shop import rows
 from tests.web.conftest import BASE_URL, Shop
+from tests.web.meta_payloads import HOOK, NUMBER, SECRET, TOKEN, WABA, envelope, hook, now_s, signature, status
 
 pytestmark = pytest.mark.anyio
-
-SECRET, TOKEN = "an app secret", "a verify token"
-NUMBER, WABA = "106540352242922", "102290129340398"
-HOOK = "/webhooks/whatsapp"
 
 
 @pytest.fixture
@@ -49,33 +44,6 @@ async def account_id(application: Application, shop: Shop) -> int:
         PROCESS, shop.ours, NUMBER, "Recepção", waba_id=WABA, now=application.clock()
     )
     return made.account_id
-
-
-def now_s() -> int:
-    return int(time.time())
-
-
-def status(wamid: str, word: str, *, at: int | None = None, category: str | None = None, **more: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"id": wamid, "status": word, "timestamp": str(at or now_s()), "recipient_id": "5511987654321"}
-    if category:
-        found["pricing"] = {"billable": True, "pricing_model": "PMP", "type": "regular", "category": category}
-    return found | more
-
-
-def hook(*statuses: dict[str, Any], messages: Any = (), number: str = NUMBER) -> dict[str, Any]:
-    value = {"messaging_product": "whatsapp", "metadata": {"display_phone_number": "1555", "phone_number_id": number}}
-    value |= {"statuses": list(statuses)} if statuses else {}
-    value |= {"messages": list(messages)} if messages else {}
-    return envelope(value, "messages")
-
-
-def envelope(value: dict[str, Any], field: str, **entry: Any) -> dict[str, Any]:
-    change = {"value": value, "field": field}
-    return {"object": "whatsapp_business_account", "entry": [{"id": WABA, **entry, "changes": [change]}]}
-
-
-def signature(body: bytes, secret: str = SECRET) -> str:
-    return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
 
 async def post(client: httpx2.AsyncClient, payload: Any, path: str = HOOK) -> httpx2.Response:
