@@ -106,8 +106,8 @@ class Floor:
         """Return rows/s of one slice."""
         lines = [
             f"{self._companies[number % len(self._companies)]}\t{moment.isoformat()}\t{uuid.uuid4().hex}\t"
-            f"{number % 400}\t{moment.date()}\t{moment.hour}\t1\t{120 + number % 7}\t80\t850\t1\tbot-1\tfloor-{number:09d}\t"
-            "\\N\t\\N\t\\N\t\\N\n"
+            f"{number % 400}\t{moment.date()}\t{moment.hour}\t1\t{120 + number % 7}\t80\t850\t1\t"
+            f"bot-1\tfloor-{number:09d}\t\\N\t\\N\t\\N\t\\N\n"
             for number, moment in enumerate(event_times(count))
         ]
         batches = ["".join(lines[begin : begin + BATCH_EVENTS]) for begin in range(0, count, BATCH_EVENTS)]
