@@ -15,6 +15,7 @@ from secretaria.core.period import DayFinder, ZoneSchedule
 from secretaria.core.price import Dimensions
 from secretaria.core.usage import PreparedEvent, SentDimensions, dimensions_of, folded, sum_deltas
 from secretaria.store import events as store
+from secretaria.store import series as series_store
 from secretaria.store.database import Connection
 from secretaria.store.events import Key
 
@@ -208,7 +209,7 @@ class Group:
                 row.series_id = series_id
         if missing:
             known = {(row.company_id, row.dimensions): dimensions_of(row.dimensions) for row in missing}
-            found = await store.intern_series(
+            found = await series_store.intern_series(
                 self._connection, [(company_id, dimensions) for (company_id, _), dimensions in known.items()]
             )
             self._counted.series = {key: found[key[0], dimensions] for key, dimensions in known.items()}
@@ -223,14 +224,14 @@ class Group:
                 unseen.setdefault((row.company_id, row.day), {})[row.series_id] = None
         if not unseen:
             return
-        counts = await store.count_day_series(self._connection, unseen)
+        counts = await series_store.count_day_series(self._connection, unseen)
         for (company_id, day), series_ids in unseen.items():
             if counts[company_id, day] + len(series_ids) > SERIES_A_DAY_MAX:
                 await self._fold_day(company_id, day, rows)
         self._counted.day_series = {(row.company_id, row.day, row.series_id) for row in rows}
 
     async def _fold_day(self, company_id: int, day: date, rows: Sequence[PreparedEvent]) -> None:
-        in_use = await store.read_day_series(self._connection, company_id, day)
+        in_use = await series_store.read_day_series(self._connection, company_id, day)
         excess: list[tuple[PreparedEvent, Dimensions]] = []
         for row in rows:
             if row.company_id != company_id or row.day != day or row.series_id in in_use:
@@ -243,7 +244,7 @@ class Group:
                 excess.append((row, folded(dimensions)))
         if excess:
             wanted = [(company_id, dimensions) for _, dimensions in excess]
-            found = await store.intern_series(self._connection, wanted)
+            found = await series_store.intern_series(self._connection, wanted)
             for row, dimensions in excess:
                 row.series_id = found[company_id, dimensions]
 

@@ -33,6 +33,7 @@ from secretaria.core.whatsapp import (
 from secretaria.services.counting import SERIES_A_DAY_MAX
 from secretaria.store import events as events_store
 from secretaria.store import messages as store
+from secretaria.store import series as series_store
 from secretaria.store import templates
 from secretaria.store.database import Connection
 from secretaria.store.messages import Conversation, Hints, MessageKey, Place, StoredMessage
@@ -228,14 +229,14 @@ class _Writer:
 
     async def _find_series(self, wanted: Sequence[tuple[int, date, Dimensions]]) -> list[int]:
         """Return the series of each (company, day, dimensions); past SERIES_A_DAY_MAX a day, templates fold."""
-        found = await events_store.intern_series(self._connection, [(of, dimensions) for of, _, dimensions in wanted])
+        found = await series_store.intern_series(self._connection, [(of, dimensions) for of, _, dimensions in wanted])
         days = {(of, day) for of, day, dimensions in wanted if dimensions.template_id is not None}
-        counts = await events_store.count_day_series(self._connection, days) if days else {}
+        counts = await series_store.count_day_series(self._connection, days) if days else {}
         in_use: dict[tuple[int, date], set[int]] = {}
         for key, count in counts.items():
             new = {found[of, dimensions] for of, day, dimensions in wanted if (of, day) == key}
             if count + len(new) > SERIES_A_DAY_MAX:
-                in_use[key] = await events_store.read_day_series(self._connection, *key)
+                in_use[key] = await series_store.read_day_series(self._connection, *key)
         chosen = list(wanted)
         for place, (of, day, dimensions) in enumerate(wanted):
             used = in_use.get((of, day))
@@ -246,7 +247,7 @@ class _Writer:
             else:
                 chosen[place] = (of, day, folded(dimensions))
         if chosen != list(wanted):
-            found |= await events_store.intern_series(self._connection, [(of, dims) for of, _, dims in chosen])
+            found |= await series_store.intern_series(self._connection, [(of, dims) for of, _, dims in chosen])
         return [found[of, dimensions] for of, _, dimensions in chosen]
 
     async def _read_days(self, changes: Sequence[_Change]) -> dict[int, DayFinder]:
