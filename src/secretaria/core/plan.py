@@ -34,5 +34,6 @@ class PlanLimits:
 
     def limit_of(self, metric: LimitMetric) -> Decimal | None:
         """Return the metric's limit, None where it is unlimited."""
-        limit = {LimitMetric.MESSAGES: self.messages, LimitMetric.TOKENS: self.tokens, LimitMetric.COST: self.cost}[metric]
+        quantities = {LimitMetric.MESSAGES: self.messages, LimitMetric.TOKENS: self.tokens}
+        limit = self.cost if metric == LimitMetric.COST else quantities[metric]
         return None if limit is None else Decimal(limit)

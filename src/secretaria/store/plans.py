@@ -11,7 +11,7 @@ _LIMITS: Final = "l.plan_id, p.name, p.currency, l.messages, l.tokens, l.cost, l
 
 
 async def read_in_force(connection: Connection, days: Mapping[int, date]) -> dict[int, PlanLimits]:
-    """Return the limits that hold for each company on its day, {company_id: day}; companies without a plan are left out.
+    """Return the limits that hold for each company on its day; companies without a plan are left out.
 
     A plan none of whose limits has begun by that day holds nothing yet.
     """
