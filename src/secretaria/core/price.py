@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
+from secretaria.core import money
 from secretaria.core.event import Direction as Direction  # noqa: PLC0414  prices are told in its words
 
 PRICE_PER_CHOICES: Final = (1, 1000)
@@ -147,6 +148,9 @@ class History(Generic[_Row]):
         return self._rows[max(bisect_right(self._dates, day) - 1, 0)]
 
 
+_NONE: Final = Decimal(0)
+
+
 class PriceBook:
     """All prices and rates that hold for one company, and the currency its money is told in.
 
@@ -167,6 +171,8 @@ class PriceBook:
     ) -> None:
         self.currency = currency
         self.unit_price_rounding = UnitPriceRounding(unit_price_rounding)
+        prices, rates = tuple(prices), tuple(rates)
+        self._price_rows, self._rate_rows = prices, rates
         self._prices = _price_histories(prices)
         self._rates = _rate_histories(rates)
         self._remembered: dict[tuple[Metric, Conditions], History[Price] | None] = {}
@@ -194,6 +200,20 @@ class PriceBook:
             return ExchangeRate(0, base, quote, Decimal(1), date.min, "same currency")
         history = self._rates.get((base, quote))
         return history.on(day) if history else None
+
+    def cost_of_one_more_max(self, metric: Metric) -> Decimal:
+        """Return a bound of what one unit more, or one less, on any day the book is good for, can add to the cost.
+
+        Of prices of 0.50 and 0.02 USD, with rates of 5.00 and 5.10 in the book, 2.55 BRL.
+        """
+        return max((self._converted_max(price) for price in self._price_rows if price.metric == metric), default=_NONE)
+
+    def _converted_max(self, price: Price) -> Decimal:
+        rates = [row.rate for row in self._rate_rows if (row.base, row.quote) == (price.currency, self.currency)]
+        if price.currency == self.currency:
+            rates.append(Decimal(1))
+        # Without a rate it is not priced: it adds nothing until there is one, which is a change of settings.
+        return money.divided(money.product(price.amount, max(rates)), price.per) if rates else _NONE
 
     def _find(self, metric: Metric, use: Conditions) -> History[Price] | None:
         is_card_message = metric == Metric.MESSAGES and use[0] == Channel.WHATSAPP

@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import ClassVar, Final
 
+from secretaria.core import money
 from secretaria.core.event import Direction
 from secretaria.core.price import Channel, ExchangeRate, History, Metric, Price, PriceBook, UnitPriceRounding
 
@@ -106,6 +107,10 @@ class RateCard:
         history = self._bands.get((market or "", category or ""))
         return history.on(day) if history else None
 
+    def all_prices(self) -> list[Price]:
+        """Return every price of every version."""
+        return [price for version in self._versions for bands in _bands(version).values() for price in bands.prices]
+
     def free_service_messages(self, day: date) -> int:
         """Return how many service messages a number has free in the month of a day."""
         return self._allowances.on(day).free_service_messages
@@ -164,6 +169,18 @@ class CardBook(PriceBook):
         self._choices: dict[int | None, list[CardChoice]] = defaultdict(list)
         for choice in sorted(choices, key=lambda choice: choice.effective_from):  # stable: the later written wins
             self._choices[choice.account_id].append(choice)
+
+    def cost_of_one_more_max(self, metric: Metric) -> Decimal:
+        """Return PriceBook's bound, for cards too: a unit moves all later ones of its month by one, so at each place
+        where a band or the allowance ends it can cost or save one price.
+        """
+        own = super().cost_of_one_more_max(metric)
+        if metric != Metric.MESSAGES:
+            return own
+        prices = [price for card in self._cards.values() for price in card.all_prices()]
+        highest = max([own, *(self._converted_max(price) for price in prices)])
+        bands = 1 + len({price.above for price in prices})
+        return money.product(highest, bands + 1)
 
     def choice(self, account_id: int | None, day: date) -> CardChoice:
         """Return what prices an account's messages on a day: its own choice, else the company's, else the product."""

@@ -1,0 +1,240 @@
+"""Rows of alerts, and of the counters that say when to decide about them. Writers hold the heads' locks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from secretaria.core import money
+from secretaria.core.crossing import AlertKind, AlertLevel, Line
+from secretaria.core.plan import LimitMetric
+from secretaria.store.database import Connection
+
+PeriodKey = tuple[int, date]
+"""(company_id, the month's first day)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A crossing as people see it. limit and percent are None for kind not_priced; used is then what has no price."""
+
+    company_id: int
+    alert_id: int
+    kind: AlertKind
+    metric: LimitMetric
+    threshold: int
+    level: AlertLevel
+    period_start: date
+    limit: Decimal | None
+    episode: int
+    used: Decimal
+    percent: Decimal | None
+    currency: str | None
+    plan_name: str | None
+    fired_at: datetime
+    resolved_at: datetime | None = None
+    resolved_used: Decimal | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+
+    @property
+    def line(self) -> Line:
+        """What was crossed."""
+        return Line(self.kind, self.metric, self.threshold, self.limit or Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """An alert to be inserted."""
+
+    company_id: int
+    line: Line
+    period_start: date
+    episode: int
+    used: Decimal
+    percent: Decimal | None
+    currency: str | None
+    plan_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a decision leaves on a period's counters: when to decide again (None: never) and what bounds its cost."""
+
+    decided_on: date
+    messages_alert_at: Decimal | None
+    tokens_alert_at: Decimal | None
+    cost_alert_at: Decimal | None
+    cost: Decimal
+    message_price_max: Decimal
+    token_price_max: Decimal
+
+
+_COLUMNS: Final = (
+    "a.company_id, a.alert_id, a.kind, a.metric, a.threshold, a.level, a.period_start, a.limit_amount, a.episode, "
+    "a.used, a.percent, a.currency, a.plan_name, a.fired_at, a.resolved_at, a.resolved_used, a.acknowledged_at, "
+    "a.acknowledged_by"
+)
+
+
+def _alert(row: Sequence[Any]) -> Alert:
+    company_id, alert_id, kind, metric, threshold, level, period_start, limit, *rest = row
+    amount = limit if kind == AlertKind.LIMIT else None
+    of = AlertKind(kind), LimitMetric(metric), threshold, AlertLevel(level)
+    return Alert(company_id, alert_id, *of, period_start, amount, *rest)
+
+
+def as_json(alert: Alert) -> dict[str, Any]:
+    """Return an alert as the API, webhooks and the feed tell it: quantities as integers, money as text."""
+    return {
+        "id": alert.alert_id,
+        "company_id": alert.company_id,
+        "kind": alert.kind.value,
+        "metric": alert.metric.value,
+        "threshold": alert.threshold if alert.kind == AlertKind.LIMIT else None,
+        "level": alert.level.value,
+        "period_start": alert.period_start.isoformat(),
+        "used": _quantity(alert.metric, alert.used),
+        "limit": None if alert.limit is None else _quantity(alert.metric, alert.limit),
+        "percent": None if alert.percent is None else money.exact_text(alert.percent),
+        "currency": alert.currency,
+        "plan": alert.plan_name,
+        "fired_at": alert.fired_at.isoformat(),
+        "resolved_at": None if alert.resolved_at is None else alert.resolved_at.isoformat(),
+        "acknowledged_at": None if alert.acknowledged_at is None else alert.acknowledged_at.isoformat(),
+        "acknowledged_by": alert.acknowledged_by,
+    }
+
+
+def _quantity(metric: LimitMetric, amount: Decimal) -> int | str:
+    return money.exact_text(amount) if metric == LimitMetric.COST else int(amount)
+
+
+async def read_periods(connection: Connection, keys: Iterable[PeriodKey]) -> dict[PeriodKey, list[Alert]]:
+    """Return all alerts of these periods, oldest first."""
+    wanted = list(keys)
+    cursor = await connection.execute(
+        f"SELECT {_COLUMNS} FROM unnest(%s::bigint[], %s::date[]) AS k (company_id, period_start) "  # noqa: S608
+        "JOIN alerts AS a ON a.company_id = k.company_id AND a.period_start = k.period_start ORDER BY a.alert_id",
+        ([company_id for company_id, _ in wanted], [start for _, start in wanted]),
+    )
+    found: dict[PeriodKey, list[Alert]] = {key: [] for key in wanted}
+    for row in await cursor.fetchall():
+        alert = _alert(row)
+        found[alert.company_id, alert.period_start].append(alert)
+    return found
+
+
+async def insert(connection: Connection, new: Sequence[NewAlert], *, now: datetime) -> list[Alert]:
+    """Insert the alerts and return them with their ids, in order."""
+    cursor = await connection.execute(
+        "INSERT INTO alerts AS a (company_id, kind, metric, threshold, level, period_start, limit_amount, "  # noqa: S608
+        "episode, used, percent, currency, plan_name, fired_at) SELECT k.*, %s FROM unnest(%s::bigint[], %s::text[], "
+        "%s::text[], %s::smallint[], %s::text[], %s::date[], %s::numeric[], %s::integer[], %s::numeric[], "
+        f"%s::numeric[], %s::text[], %s::text[]) AS k RETURNING {_COLUMNS}",
+        (
+            now,
+            [alert.company_id for alert in new],
+            [alert.line.kind.value for alert in new],
+            [alert.line.metric.value for alert in new],
+            [alert.line.threshold for alert in new],
+            [alert.line.level.value for alert in new],
+            [alert.period_start for alert in new],
+            [alert.line.limit for alert in new],
+            [alert.episode for alert in new],
+            [alert.used for alert in new],
+            [alert.percent for alert in new],
+            [alert.currency for alert in new],
+            [alert.plan_name for alert in new],
+        ),
+    )
+    return sorted((_alert(row) for row in await cursor.fetchall()), key=lambda alert: alert.alert_id)
+
+
+async def resolve(connection: Connection, over: Sequence[tuple[Alert, Decimal]], *, now: datetime) -> list[Alert]:
+    """Resolve alerts, each with what was used then; their feed entry is written again. Returns them as they are now."""
+    cursor = await connection.execute(
+        "UPDATE alerts AS a SET resolved_at = %s, resolved_used = k.used, published = false "  # noqa: S608
+        "FROM unnest(%s::bigint[], %s::bigint[], %s::numeric[]) AS k (company_id, alert_id, used) "
+        f"WHERE a.company_id = k.company_id AND a.alert_id = k.alert_id RETURNING {_COLUMNS}",
+        (
+            now,
+            [alert.company_id for alert, _ in over],
+            [alert.alert_id for alert, _ in over],
+            [used for _, used in over],
+        ),
+    )
+    return sorted((_alert(row) for row in await cursor.fetchall()), key=lambda alert: alert.alert_id)
+
+
+async def read_recent(
+    connection: Connection, company_id: int, *, limit: int, before: int | None = None, since: date | None = None
+) -> list[Alert]:
+    """Return a company's alerts, newest first: below the id `before`, of periods that start at `since` or later."""
+    cursor = await connection.execute(
+        f"SELECT {_COLUMNS} FROM alerts AS a WHERE a.company_id = %(company_id)s "  # noqa: S608
+        "AND (%(before)s::bigint IS NULL OR a.alert_id < %(before)s) "
+        "AND (%(since)s::date IS NULL OR a.period_start >= %(since)s) ORDER BY a.alert_id DESC LIMIT %(limit)s",
+        {"company_id": company_id, "before": before, "since": since, "limit": limit},
+    )
+    return [_alert(row) for row in await cursor.fetchall()]
+
+
+async def read_counters(connection: Connection, keys: Iterable[PeriodKey]) -> dict[PeriodKey, tuple[int, int]]:
+    """Return {(company, month): (messages, tokens)} of the periods that have counters."""
+    wanted = list(keys)
+    cursor = await connection.execute(
+        "SELECT c.company_id, c.period_start, c.messages_inbound + c.messages_outbound, "
+        "c.tokens_input + c.tokens_output FROM unnest(%s::bigint[], %s::date[]) AS k (company_id, period_start) "
+        "JOIN period_counters AS c ON c.company_id = k.company_id AND c.period_start = k.period_start",
+        ([company_id for company_id, _ in wanted], [start for _, start in wanted]),
+    )
+    return {(company_id, start): (messages, tokens) for company_id, start, messages, tokens in await cursor.fetchall()}
+
+
+async def set_watches(connection: Connection, watches: Mapping[PeriodKey, Watch]) -> None:
+    """Note on the counters when to decide again."""
+    keys, rows = list(watches), list(watches.values())
+    await connection.execute(
+        "UPDATE period_counters AS c SET decided = true, decided_on = k.decided_on, "
+        "messages_alert_at = k.messages, tokens_alert_at = k.tokens, cost_alert_at = k.cost_at, cost_bound = k.cost, "
+        "message_price_max = k.message_price, token_price_max = k.token_price "
+        "FROM unnest(%s::bigint[], %s::date[], %s::date[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], "
+        "%s::numeric[], %s::numeric[]) AS k (company_id, period_start, decided_on, messages, tokens, cost_at, cost, "
+        "message_price, token_price) WHERE c.company_id = k.company_id AND c.period_start = k.period_start",
+        (
+            [company_id for company_id, _ in keys],
+            [start for _, start in keys],
+            [row.decided_on for row in rows],
+            [row.messages_alert_at for row in rows],
+            [row.tokens_alert_at for row in rows],
+            [row.cost_alert_at for row in rows],
+            [row.cost for row in rows],
+            [row.message_price_max for row in rows],
+            [row.token_price_max for row in rows],
+        ),
+    )
+
+
+async def set_undecided(connection: Connection, company_ids: Sequence[int], *, since: date) -> list[PeriodKey]:
+    """Have these companies' periods from `since` on decided again, by whoever comes first; return them."""
+    cursor = await connection.execute(
+        "UPDATE period_counters SET decided = false WHERE company_id = ANY(%s) AND period_start >= %s "
+        "RETURNING company_id, period_start",
+        (list(company_ids), since),
+    )
+    return sorted(await cursor.fetchall())
+
+
+async def acknowledge(
+    connection: Connection, company_id: int, alert_id: int, *, by: str, now: datetime
+) -> Alert | None:
+    """Note who has seen an alert, the first time; return it, None where the company has no such alert."""
+    cursor = await connection.execute(
+        "UPDATE alerts AS a SET acknowledged_at = coalesce(acknowledged_at, %s), "  # noqa: S608
+        f"acknowledged_by = coalesce(acknowledged_by, %s) WHERE company_id = %s AND alert_id = %s RETURNING {_COLUMNS}",
+        (now, by, company_id, alert_id),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else _alert(row)
