@@ -24,6 +24,8 @@ class Use:
     response_ms: int = 0
     response_count: int = 0
     account_id: int | None = None
+    cost_center: str | None = None
+    hour: int = 12
 
 
 def write(admin_url: str, company_id: int, *uses: Use) -> int:
@@ -39,31 +41,38 @@ def write(admin_url: str, company_id: int, *uses: Use) -> int:
 
 
 def _write_one(connection: psycopg.Connection, company_id: int, use: Use, version: int) -> None:
-    dimensions = (use.channel, use.direction, use.category, use.model, use.account_id)
+    dimensions = (use.channel, use.direction, use.category, use.model, use.account_id, use.cost_center)
     digest = blake2b(repr(dimensions).encode(), digest_size=16).hexdigest()
     connection.execute(
-        "INSERT INTO usage_series (company_id, dimensions_hash, channel, direction, category, model, account_id) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        "INSERT INTO usage_series (company_id, dimensions_hash, channel, direction, category, model, account_id, "
+        "cost_center) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
         (company_id, digest, *dimensions),
     )
+    sums = (use.messages, use.tokens_input, use.tokens_output, use.response_ms, use.response_count)
+    _add(connection, "usage_daily", "day", (use.day,), sums, (company_id, digest), ", head_version", (version,))
+    _add(connection, "usage_hourly", "day, hour", (use.day, use.hour), sums, (company_id, digest))
+
+
+def _add(
+    connection: psycopg.Connection,
+    table: str,
+    key: str,
+    values: tuple[object, ...],
+    sums: tuple[int, ...],
+    of: tuple[int, str],
+    more: str = "",
+    extra: tuple[int, ...] = (),
+) -> None:
+    columns = "messages, tokens_input, tokens_output, response_ms, response_count"
+    added = ", ".join(f"{name} = d.{name} + excluded.{name}" for name in columns.split(", "))
+    replaced = ", head_version = excluded.head_version" if more else ""
     connection.execute(
-        "INSERT INTO usage_daily AS d SELECT company_id, %s, series_id, %s, %s, %s, %s, %s, %s FROM usage_series "
-        "WHERE company_id = %s AND dimensions_hash = %s ON CONFLICT (company_id, day, series_id) DO UPDATE SET "
-        "messages = d.messages + excluded.messages, tokens_input = d.tokens_input + excluded.tokens_input, "
-        "tokens_output = d.tokens_output + excluded.tokens_output, "
-        "response_ms = d.response_ms + excluded.response_ms, "
-        "response_count = d.response_count + excluded.response_count, head_version = excluded.head_version",
-        (
-            use.day,
-            use.messages,
-            use.tokens_input,
-            use.tokens_output,
-            use.response_ms,
-            use.response_count,
-            version,
-            company_id,
-            digest,
-        ),
+        f"INSERT INTO {table} AS d (company_id, {key}, series_id, {columns}{more}) "
+        f"SELECT company_id, {', '.join(['%s'] * len(values))}, series_id, "
+        f"{', '.join(['%s'] * (len(sums) + len(extra)))} FROM usage_series "
+        "WHERE company_id = %s AND dimensions_hash = %s "
+        f"ON CONFLICT (company_id, {key}, series_id) DO UPDATE SET {added}{replaced}".encode(),
+        (*values, *sums, *extra, *of),
     )
 
 

@@ -22,6 +22,7 @@ from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
 from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
+from secretaria.services.period_figures import PeriodReads
 from secretaria.services.prices_in_force import PricesInForceReads
 from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
@@ -58,6 +59,7 @@ class Application:
     webhooks: WebhookService
     rate_cards: RateCardService
     prices_in_force: PricesInForceReads
+    periods: PeriodReads
     exchange_rates: ExchangeRateService
     integrations: IntegrationService
     meta: MetaService
@@ -106,6 +108,7 @@ async def application(
             ),
             rate_cards=RateCardService(database),
             prices_in_force=PricesInForceReads(database),
+            periods=PeriodReads(database),
             exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,
             meta=meta,

@@ -53,6 +53,11 @@ def divided(amount: Decimal, per: int) -> Decimal:
     return _EXACT.scaleb(amount, _SCALES[per])
 
 
+def quotient(amount: Decimal, quantity: int) -> Decimal:
+    """Return the unit price an amount was made of; raises Inexact where it is not one unit price times a quantity."""
+    return _EXACT.divide(amount, quantity)
+
+
 def cut(amount: Decimal, places: int = 2) -> Decimal:
     """Cut a price down to a number of decimals: 0.475 -> 0.47, 0.105 -> 0.10."""
     return amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_FLOOR, context=_DISPLAY)

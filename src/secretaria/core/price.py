@@ -1,6 +1,6 @@
 """Prices and exchange rates as dated rows, and which of them holds for a use on a day (laws 5 and 6)."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -143,6 +143,10 @@ class History(Generic[_Row]):
         self._dates = list(dated)
         self._rows: list[_Row] = list(dated.values())
 
+    def changes_within(self, first: date, past: date) -> list[date]:
+        """Return the days after `first` and before `past` on which a row begins."""
+        return self._dates[bisect_right(self._dates, first) : bisect_left(self._dates, past)]
+
     def on(self, day: date) -> _Row:
         """Return the row that holds on a day."""
         return self._rows[max(bisect_right(self._dates, day) - 1, 0)]
@@ -189,6 +193,17 @@ class PriceBook:
                 self._remembered.clear()
             self._remembered[use] = history
         return history.on(day) if history else None
+
+    def change_days(self, first: date, past: date) -> list[date]:
+        """Return the days after `first` and before `past` on which a price or rate begins, sorted: between two of
+        them what a unit costs does not change.
+        """
+        found: set[date] = set()
+        for _, prices in (pair for pairs in self._prices.values() for pair in pairs):
+            found.update(prices.changes_within(first, past))
+        for rates in self._rates.values():
+            found.update(rates.changes_within(first, past))
+        return sorted(found)
 
     def is_free(self, pricing_type: str | None) -> bool:
         """Tell whether Meta's pricing.type says by itself that a message costs nothing."""

@@ -1,0 +1,187 @@
+"""Cells of usage with their parts of the company's charges: what every figure of a period is summed from."""
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TypeVar
+
+from secretaria.core import money
+from secretaria.core.charge_part import ChargePart, charge_parts
+from secretaria.core.event import Direction
+from secretaria.core.period import Period
+from secretaria.core.price import Metric, PriceBook
+from secretaria.core.rating import rate
+from secretaria.services.figures import rated_from
+from secretaria.store import period_reads, usage_reads
+from secretaria.store.database import Connection
+from secretaria.store.period_reads import Cell, Column
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class RatedCell:
+    """A cell and what it cost; a use of quantity zero has no parts."""
+
+    cell: Cell
+    parts: Sequence[ChargePart]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Sums of anything: a day, an hour, a share, the total. The figures of all parts add up to those of the whole.
+
+    cost is exact, of what has a price; None when something was used and nothing of it has one.
+    """
+
+    messages_inbound: int
+    messages_outbound: int
+    tokens_input: int
+    tokens_output: int
+    response_ms: int
+    response_count: int
+    cost: Decimal | None
+    not_priced_messages: int
+    not_priced_tokens: int
+
+    @property
+    def messages(self) -> int:
+        """Both directions together."""
+        return self.messages_inbound + self.messages_outbound
+
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.tokens_input + self.tokens_output
+
+    @property
+    def avg_response_ms(self) -> int | float | None:
+        """The sum of all response times over their number; None when nothing was answered."""
+        if self.response_count <= 0:
+            return None
+        whole, rest = divmod(self.response_ms, self.response_count)
+        return self.response_ms / self.response_count if rest else whole
+
+    @property
+    def lower_bound(self) -> bool:
+        """True when something is not priced: the true cost is at least `cost`."""
+        return self.cost is None or bool(self.not_priced_messages or self.not_priced_tokens)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing at all was used."""
+        return not (self.messages or self.tokens or self.response_count)
+
+
+NOTHING = Figures(0, 0, 0, 0, 0, 0, Decimal(0), 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which cells to read: the local days, told apart how finely, narrowed to what.
+
+    stretches: days that are one cell each up to the next, where a cost by day is not asked for (None: by day).
+    """
+
+    period: Period
+    stretches: Sequence[date] | None = None
+    details: Collection[Column] = ()
+    narrowed: Mapping[Column, object] | None = None
+    hourly: bool = False
+
+
+async def read_rated(
+    connection: Connection, company_id: int, book: PriceBook, question: Question
+) -> list[RatedCell]:
+    """Return the cells of a period with what they cost. The book is good for the period.
+
+    Where the price of a unit depends on its day and use alone, the cells rate themselves. A book of shared cards
+    looks at whole months of all accounts, whatever the question is narrowed to; the cells then get their parts.
+    """
+    if book.needs_whole_months:
+        return await _read_by_cards(connection, company_id, book, question)
+    stretches = question.stretches
+    if stretches is not None:
+        changes = book.change_days(question.period.start, question.period.end)
+        stretches = sorted({question.period.start, *stretches, *changes})
+    cells = await period_reads.read_cells(
+        connection, company_id, start=question.period.start, end=question.period.end, stretches=stretches,
+        details=question.details, narrowed=question.narrowed, hourly=question.hourly,
+    )  # fmt: skip
+    lines = [cell.line for cell in cells]
+    return _paired(cells, charge_parts(lines, rate(lines, book).charges, by_account=False))
+
+
+async def _read_by_cards(
+    connection: Connection, company_id: int, book: PriceBook, question: Question
+) -> list[RatedCell]:
+    period = question.period
+    usage = await usage_reads.read_days(
+        connection, company_id, start=rated_from(book, period.start), end=period.end, by_account=True
+    )
+    narrowed = {Column(name): value for name, value in (question.narrowed or {}).items()}
+    details = {Column.ACCOUNT, *question.details, *(name for name in narrowed if name in period_reads.DETAILS)}
+    if details == {Column.ACCOUNT} and not question.hourly:
+        cells = [Cell(day.line, day.response_ms, day.response_count) for day in usage if day.line.day in period]
+    else:
+        cells = await period_reads.read_cells(
+            connection, company_id, start=period.start, end=period.end, details=details, hourly=question.hourly
+        )
+    rating = rate([day.line for day in usage], book)
+    paired = _paired(cells, charge_parts([cell.line for cell in cells], rating.charges, by_account=True))
+    if not narrowed:
+        return paired
+    return [rated for rated in paired if all(value_of(rated.cell, of) == value for of, value in narrowed.items())]
+
+
+def _paired(cells: Sequence[Cell], parts: Sequence[Sequence[ChargePart]]) -> list[RatedCell]:
+    return [RatedCell(cell, of_cell) for cell, of_cell in zip(cells, parts, strict=True)]
+
+
+def value_of(cell: Cell, column: Column) -> object:
+    """Return a cell's value of a column, None for uses without one."""
+    value: object = getattr(cell.line.dimensions, column)
+    return value
+
+
+def figures_of(rated: Iterable[RatedCell]) -> Figures:
+    """Return the sums of cells and their parts."""
+    found = figures_by(rated, lambda _: None)
+    return found.get(None, NOTHING)
+
+
+def figures_by(rated: Iterable[RatedCell], key_of: Callable[[Cell], _Key]) -> dict[_Key, Figures]:
+    """Return the sums by key, in the order the keys are first met."""
+    groups: dict[_Key, list[RatedCell]] = {}
+    for of in rated:
+        groups.setdefault(key_of(of.cell), []).append(of)
+    return {key: _sums(group) for key, group in groups.items()}
+
+
+def _sums(rated: Sequence[RatedCell]) -> Figures:
+    inbound = outbound = tokens_input = tokens_output = response_ms = response_count = 0
+    amounts: list[Decimal] = []
+    missing = {Metric.MESSAGES: 0, Metric.TOKENS: 0}
+    is_missing = False
+    for of in rated:
+        line = of.cell.line
+        if line.dimensions.direction == Direction.INBOUND:
+            inbound += line.messages
+        else:
+            outbound += line.messages
+        tokens_input += line.tokens_input
+        tokens_output += line.tokens_output
+        response_ms += of.cell.response_ms
+        response_count += of.cell.response_count
+        for part in of.parts:
+            if part.amount is None:
+                is_missing = True
+                missing[part.charge.metric] += part.quantity
+            else:
+                amounts.append(part.amount)
+    cost = None if is_missing and not amounts else money.total(amounts)
+    return Figures(
+        inbound, outbound, tokens_input, tokens_output, response_ms, response_count, cost,
+        missing[Metric.MESSAGES], missing[Metric.TOKENS],
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Usage of a period as cells, told apart only by what a question asks: by stretch of days or hour, and by dimension."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, Final
+
+from secretaria.core.event import Direction
+from secretaria.core.price import Channel, Dimensions
+from secretaria.core.rating import UsageLine
+from secretaria.store.database import Connection
+
+
+class Column(StrEnum):
+    """The columns of usage_series that people tell usage apart by."""
+
+    CATEGORY = "category"
+    ACCOUNT = "account_id"
+    MODEL = "model"
+    DIRECTION = "direction"
+    COST_CENTER = "cost_center"
+    TEMPLATE = "template_id"
+
+
+DETAILS: Final = (Column.ACCOUNT, Column.TEMPLATE, Column.COST_CENTER)
+"""Those that decide no price, and are summed over unless asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What was used on the days a cell stands for: the line's day is the first of them. hour: since the day began."""
+
+    line: UsageLine
+    response_ms: int
+    response_count: int
+    hour: int | None = None
+
+
+_PRICED_BY: Final = "s.channel, s.direction, s.category, s.market, s.model, s.pricing_type"
+_SUMS: Final = (
+    "sum(d.messages)::bigint, sum(d.tokens_input)::bigint, sum(d.tokens_output)::bigint, "
+    "sum(d.response_ms)::bigint, sum(d.response_count)::bigint"
+)
+_NOTHING: Final = {Column.ACCOUNT: "NULL::bigint", Column.TEMPLATE: "NULL::bigint", Column.COST_CENTER: "NULL::text"}
+
+
+async def read_cells(
+    connection: Connection,
+    company_id: int,
+    *,
+    start: date,
+    end: date,
+    stretches: Sequence[date] | None = None,
+    details: Collection[Column] = (),
+    narrowed: Mapping[Column, object] | None = None,
+    hourly: bool = False,
+) -> list[Cell]:
+    """Return the cells of the local days [start, end), by day or, with hourly, by day and hour.
+
+    stretches (sorted, the first not after start): the days from each up to the next are one cell. details: which of
+    DETAILS to tell apart. narrowed: only uses with these values, None being those without one.
+    """
+    narrowed = narrowed or {}
+    day = "d.day" if stretches is None else "(%(stretches)s::date[])[width_bucket(d.day, %(stretches)s::date[])]"
+    hour = "d.hour" if hourly else "NULL::smallint"
+    told_apart = ", ".join(f"s.{name}" if name in details else _NOTHING[name] for name in DETAILS)
+    only = "".join(f" AND s.{Column(name)} IS NOT DISTINCT FROM %(only_{name})s" for name in narrowed)
+    cursor = await connection.execute(
+        f"SELECT {day} AS first_day, {hour} AS at_hour, {_PRICED_BY}, {told_apart}, {_SUMS} "  # noqa: S608  constant text
+        f"FROM {'usage_hourly' if hourly else 'usage_daily'} AS d "
+        "JOIN usage_series AS s ON s.company_id = d.company_id AND s.series_id = d.series_id "
+        f"WHERE d.company_id = %(company_id)s AND d.day >= %(start)s AND d.day < %(end)s{only} "
+        # In order: of two cells that tie for the last unit of a band, always the same one gets it.
+        f"GROUP BY d.company_id, 1, 2, {_PRICED_BY}, 9, 10, 11 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        {
+            "company_id": company_id,
+            "start": start,
+            "end": end,
+            "stretches": None if stretches is None else list(stretches),
+            **{f"only_{name}": value for name, value in narrowed.items()},
+        },
+    )
+    return [_cell(row) for row in await cursor.fetchall()]
+
+
+def _cell(row: Sequence[Any]) -> Cell:
+    day, hour, channel, direction, category, market, model, pricing_type, *rest = row
+    account_id, template_id, cost_center, messages, tokens_input, tokens_output, response_ms, response_count = rest
+    of = Dimensions(
+        Channel(channel), Direction(direction), category, market, model, account_id, template_id, cost_center,
+        pricing_type,
+    )  # fmt: skip
+    return Cell(UsageLine(day, of, messages, tokens_input, tokens_output), response_ms, response_count, hour)
+
+
+async def read_template_names(connection: Connection, company_id: int, template_ids: Collection[int]) -> dict[int, str]:
+    """Return the names of these templates; those that are not there are left out."""
+    cursor = await connection.execute(
+        "SELECT template_id, name FROM templates WHERE company_id = %s AND template_id = ANY(%s)",
+        (company_id, list(template_ids)),
+    )
+    return dict(await cursor.fetchall())
+
+
+async def read_newest_event_at(connection: Connection, company_id: int) -> tuple[date, int] | None:
+    """Return the last local day and hour anything was counted on, None when nothing ever was."""
+    cursor = await connection.execute(
+        "SELECT day, hour FROM usage_hourly WHERE company_id = %s ORDER BY day DESC, hour DESC LIMIT 1", (company_id,)
+    )
+    row = await cursor.fetchone()
+    return None if row is None else (row[0], row[1])
