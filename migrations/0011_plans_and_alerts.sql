@@ -35,6 +35,7 @@ CREATE TABLE company_plans (
 -- When ingest has to decide about alerts: where the row is not decided, or a counter reaches its alert_at (NULL: never).
 -- cost_bound is the exact cost at the last decision plus what was added since at the highest unit prices: it is never
 -- below the cost, so the cost is computed only when the bound reaches cost_alert_at.
+-- swept: the company's version and the moment at which the sweeper last found nothing missed.
 ALTER TABLE period_counters
     ADD COLUMN decided             boolean NOT NULL DEFAULT false,
     ADD COLUMN decided_on          date,
@@ -43,7 +44,9 @@ ALTER TABLE period_counters
     ADD COLUMN cost_alert_at       numeric,
     ADD COLUMN cost_bound          numeric NOT NULL DEFAULT 0,
     ADD COLUMN message_price_max   numeric NOT NULL DEFAULT 0,
-    ADD COLUMN token_price_max     numeric NOT NULL DEFAULT 0;
+    ADD COLUMN token_price_max     numeric NOT NULL DEFAULT 0,
+    ADD COLUMN swept_version       bigint,
+    ADD COLUMN swept_at            timestamptz;
 CREATE INDEX period_counters_undecided ON period_counters (company_id) WHERE NOT decided;
 
 -- limit_amount is the limit's version: another limit is another alert. episode counts what was resolved and crossed

@@ -71,7 +71,7 @@ async def refresh_exchange_rates(context: JobContext, timestamp: int) -> None:
 async def sweep_webhooks(context: JobContext, timestamp: int) -> None:
     """Every minute: count webhooks that could not be counted when they came, or whose number has an account now."""
     del timestamp
-    swept = await _application(context).webhooks.sweep()
+    swept = await _application(context).webhooks.sweep(_application(context).clock())
     if swept.counted or swept.failed:
         _log.info("webhooks_swept", counted=swept.counted, failed=swept.failed)
 

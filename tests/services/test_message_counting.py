@@ -40,7 +40,7 @@ def priced(category: str, kind: str = "regular") -> Pricing:
 async def count(application: Application, company_id: int, updates: Sequence[MessageUpdate]) -> CountedMessages:
     async with transaction(application.database.ingest) as connection:
         direct = await events_store.bypasses_row_level_security(connection)
-        return await count_messages(connection, [(company_id, one) for one in updates], direct=direct)
+        return await count_messages(connection, [(company_id, one) for one in updates], direct=direct, now=NOW)
 
 
 def sums(admin_url: str, company_id: int) -> Counter[tuple[Any, ...]]:

@@ -182,10 +182,10 @@ async def test_numbers_not_known_yet_are_set_aside_and_counted_once_their_accoun
 ) -> None:
     assert (await post(client, hook(status("A", "sent", category="marketing")))).status_code == 200
     assert states(admin_url) == [("set_aside", [NUMBER], None)]
-    assert (await application.webhooks.sweep()).counted == 0
+    assert (await application.webhooks.sweep(application.clock())).counted == 0
     made = await application.accounts.create(PROCESS, shop.ours, NUMBER, "Recepção", now=application.clock())
-    assert (await application.webhooks.sweep()).counted == 1
-    assert (await application.webhooks.sweep()).counted == 0
+    assert (await application.webhooks.sweep(application.clock())).counted == 1
+    assert (await application.webhooks.sweep(application.clock())).counted == 0
     assert states(admin_url) == [("done", [], None)]
     assert (await details(client, shop, made.account_id))["stats_marketing"] == 1
 
@@ -197,9 +197,9 @@ async def test_what_could_not_be_counted_is_kept_and_swept(
         connection.execute("ALTER TABLE usage_daily ADD CONSTRAINT broken CHECK (messages < 0) NOT VALID")
         assert (await post(client, hook(status("A", "sent", category="utility")))).status_code == 200
         assert [state for state, _, _ in states(admin_url)] == ["new"]
-        assert (await application.webhooks.sweep()).failed == 1
+        assert (await application.webhooks.sweep(application.clock())).failed == 1
         connection.execute("ALTER TABLE usage_daily DROP CONSTRAINT broken")
-    assert (await application.webhooks.sweep()).counted == 1
+    assert (await application.webhooks.sweep(application.clock())).counted == 1
     assert states(admin_url) == [("done", [], None)]
     assert (await details(client, shop, account_id))["stats_utility"] == 1
 
@@ -226,7 +226,7 @@ async def test_webhooks_of_one_number_sent_at_once_count_each_message_once(
     payloads = [hook(status(f"wamid.{number}", word, category="service")) for number in range(12) for word in words]
     answers = await asyncio.gather(*(post(client, payload) for payload in payloads))
     assert {answer.status_code for answer in answers} == {200}
-    await application.webhooks.sweep()
+    await application.webhooks.sweep(application.clock())
     assert (await details(client, shop, account_id))["stats_service"] == 12
 
 
@@ -452,7 +452,7 @@ async def test_an_integrations_own_secret_speaks_for_its_numbers_only_and_no_oth
     theirs = hook(status("B", "sent", category="utility"), number="number-of-theirs")
     assert await send(theirs, path, "a-secret-of-its-own") == 200
     assert [state for state, _, _ in states(admin_url)] == ["set_aside", "set_aside"]
-    assert (await application.webhooks.sweep()).counted == 0
+    assert (await application.webhooks.sweep(application.clock())).counted == 0
     assert (await details(client, shop, account_id))["stats_utility"] == 0
     assert await send(told, path, "a-secret-of-its-own") == 200
     assert (await details(client, shop, account_id))["stats_utility"] == 1
@@ -468,7 +468,7 @@ async def test_webhooks_count_the_same_for_a_role_that_row_level_security_holds(
         value = {"message_template_id": 1, "message_template_name": "x", "new_category": "MARKETING"}
         assert (await post(client, envelope(value, "template_category_update"))).status_code == 200
         assert (await post(client, hook(status("B", "sent"), number="nobody's"))).status_code == 200
-        assert (await application.webhooks.sweep()).failed == 0
+        assert (await application.webhooks.sweep(application.clock())).failed == 0
     finally:
         with psycopg.connect(admin_url, autocommit=True) as connection:
             connection.execute("ALTER ROLE secretaria_ingest BYPASSRLS")

@@ -10,6 +10,7 @@ from secretaria.core.errors import DuplicateKey, InvalidInput, NotAllowed, NotFo
 from secretaria.core.price import normal_category
 from secretaria.core.whatsapp import DatedCategory
 from secretaria.services.companies import CURRENCIES, valid_name
+from secretaria.services.crossings import settings_changed
 from secretaria.services.rate_cards import require_card, sync_shipped
 from secretaria.services.scope import company_not_found, company_transaction
 from secretaria.store import accounts, audit, companies, directory, templates
@@ -79,6 +80,7 @@ class AccountService:
             )  # fmt: skip
             await _enter(connection, company_id, phone_number_id, account_id)
             await companies.raise_settings_versions(connection, [company_id])
+            await settings_changed(connection, [company_id], now=now)
             await audit.insert(
                 connection, company_id, actor=caller.identity, action="account.created",
                 subject=f"account:{account_id}",

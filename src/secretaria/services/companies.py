@@ -9,6 +9,7 @@ from secretaria.core.access import Caller, Scope
 from secretaria.core.errors import DuplicateKey, InvalidInput, NotAllowed
 from secretaria.core.period import DEFAULT_TIMEZONE, ZoneSchedule, local_day, valid_timezone
 from secretaria.core.price import default_whatsapp_prices
+from secretaria.services.crossings import settings_changed
 from secretaria.services.prices import PriceRows, add_rows, described, rows_of_settings, sync_prices
 from secretaria.services.scope import company_not_found, company_transaction, operator_transaction
 from secretaria.settings import Settings
@@ -121,6 +122,7 @@ class CompanyService:
                 )
             await companies.insert_timezone(connection, company_id, effective_from=tomorrow, timezone=timezone)
             await companies.raise_settings_versions(connection, [company_id])
+            await settings_changed(connection, [company_id], now=now)
             detail = {"from": company.timezone, "to": timezone, "effective_from": str(tomorrow)}
             await audit.insert(
                 connection,

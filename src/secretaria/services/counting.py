@@ -4,18 +4,21 @@ Everything is decided after the heads are locked, from what the database holds t
 answers cannot have changed (the heads' settings_version proves it).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import msgspec
 
+from secretaria import failpoint
 from secretaria.core.event import Direction, identity_of
-from secretaria.core.period import DayFinder, ZoneSchedule
+from secretaria.core.period import DayFinder, ZoneSchedule, month_of
 from secretaria.core.price import Dimensions
 from secretaria.core.usage import PreparedEvent, SentDimensions, dimensions_of, folded, sum_deltas
+from secretaria.services import crossings
 from secretaria.store import events as store
 from secretaria.store import series as series_store
+from secretaria.store.alerts import Alert
 from secretaria.store.database import Connection
 from secretaria.store.events import Key
 
@@ -57,8 +60,8 @@ OTHER_DIRECTION = Outcome("direction_mismatch", "a correction keeps the original
 
 
 class Counted(msgspec.Struct):
-    """A counted group, not committed yet: an Outcome per event that was not accepted, the heads' new versions, and
-    what may be cached once the transaction has committed.
+    """A counted group, not committed yet: an Outcome per event that was not accepted, the heads' new versions, what
+    may be cached once the transaction has committed, and the alerts that fired.
     """
 
     outcomes: dict[int, Outcome]
@@ -66,6 +69,7 @@ class Counted(msgspec.Struct):
     series: dict[tuple[int, SentDimensions], int]
     day_series: set[tuple[int, date, int]]
     repeaters: set[int]
+    alerts: list[Alert]
 
 
 class Group:
@@ -80,6 +84,7 @@ class Group:
         day_series: set[tuple[int, date, int]],
         repeaters: set[int],
         direct_copy: bool,
+        now: datetime,
     ) -> None:
         self._connection = connection
         self._rows = rows
@@ -87,10 +92,11 @@ class Group:
         self._day_series = day_series
         self._repeaters = repeaters
         self._direct = direct_copy
+        self._now = now
         self._heads: dict[int, store.Head] = {}
         # Until then nothing can have been done: a connection that turns out dead may simply be replaced.
         self.holds_heads = False
-        self._counted = Counted({}, {}, {}, set(), set())
+        self._counted = Counted({}, {}, {}, set(), set(), [])
 
     async def count_and_commit(self) -> Counted:
         """Run every step and commit. Raises StaleSettingsError, or psycopg.Error: then nothing of it is there.
@@ -115,17 +121,26 @@ class Group:
         await self._count_messages_once(rows)
         if rows:
             await store.add_events(self._connection, rows, direct=self._direct)
+        differences: list[PreparedEvent] = []
         for place in corrections:
             if place not in refused:
                 difference = await self._correct(place)
                 if difference is not None:
                     await store.add_events(self._connection, [difference], direct=self._direct)
-                    rows.append(difference)
-        async with self._connection.pipeline():
-            if rows:
-                await store.add_sums(self._connection, sum_deltas(rows), heads=self._heads)
-            await self._connection.commit()
+                    differences.append(difference)
+        if rows or differences:
+            await self._add_up([*rows, *differences], corrected=differences)
+        failpoint.reach("group.counted")
+        await self._connection.commit()
+        failpoint.reach("group.committed")
         return self._counted
+
+    async def _add_up(self, rows: Sequence[PreparedEvent], *, corrected: Iterable[PreparedEvent]) -> None:
+        """Add to the sums, and decide about alerts where they say so; only corrections take an alert back."""
+        due = dict.fromkeys(await store.add_sums(self._connection, sum_deltas(rows), heads=self._heads), False)
+        due |= {(row.company_id, month_of(row.day).start): True for row in corrected}
+        if due:
+            self._counted.alerts = await crossings.decide(self._connection, due, now=self._now)
 
     async def _begin(self, firsts: Mapping[Key, int], corrections: Collection[int]) -> dict[Key, str]:
         """Lock the heads; look up corrections (their original is read first) and companies that just repeated."""

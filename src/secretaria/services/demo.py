@@ -24,6 +24,7 @@ from secretaria.core.period import local_day, local_hour
 from secretaria.core.price import Channel, Metric, PriceRow
 from secretaria.services.access import AccessService
 from secretaria.services.companies import CompanyService
+from secretaria.services.crossings import settings_changed
 from secretaria.services.demo_history import COMPANIES, HISTORY_DAYS, DemoCompany, activity, history, live
 from secretaria.services.demo_whatsapp import DemoWhatsApp
 from secretaria.services.ingest import IngestService
@@ -244,6 +245,7 @@ async def _ensure_prices(connection: Connection, company: Company, now: datetime
     if rows:
         await add_rows(connection, company.company_id, PriceRows(tuple(rows), ()))
         await companies.raise_settings_versions(connection, [company.company_id])
+        await settings_changed(connection, [company.company_id], now=now)
 
 
 def _events_between(

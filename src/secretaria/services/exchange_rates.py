@@ -17,6 +17,7 @@ from secretaria.core.errors import Unavailable
 from secretaria.core.exchange_rate import PTAX, PublishedRate
 from secretaria.core.period import local_day
 from secretaria.outbound.exchange_rates import fetch_ptax
+from secretaria.services.crossings import settings_changed
 from secretaria.services.prices import SYNC_COMPANIES_MAX, PriceRows, add_rows, described, inverse_rate
 from secretaria.settings import Settings
 from secretaria.store import audit, companies, prices, published_rates
@@ -130,6 +131,7 @@ class ExchangeRateService:
                     detail=described(PriceRows((), rows)),
                 )
             await companies.raise_settings_versions(connection, list(missing))
+            await settings_changed(connection, list(missing), now=now)
         return len(missing)
 
 

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from itertools import accumulate
+from typing import NamedTuple
 
 import msgspec
 import psycopg
@@ -33,6 +34,7 @@ from secretaria.services.counting import (
 )
 from secretaria.services.lane import Lane, Part
 from secretaria.store import events as store
+from secretaria.store.alerts import Alert
 from secretaria.store.database import Database, transaction
 from secretaria.store.live import Live
 
@@ -63,6 +65,13 @@ class IngestResult(msgspec.Struct):
     accepted: int
     duplicates: int
     rejected: list[Rejection]
+
+
+class Submitted(NamedTuple):
+    """What became of a batch, and the alerts that fired in the transactions that counted it, of its companies."""
+
+    result: IngestResult
+    alerts: list[Alert]
 
 
 class IngestService:
@@ -102,6 +111,17 @@ class IngestService:
         now: datetime,
         rejected: Iterable[Rejection] = (),
     ) -> IngestResult:
+        """Count (index, event) pairs and return when they are on disk: submit_telling_alerts without the alerts."""
+        return (await self.submit_telling_alerts(caller, events, now=now, rejected=rejected)).result
+
+    async def submit_telling_alerts(
+        self,
+        caller: Caller,
+        events: Sequence[tuple[int, UsageEvent]],
+        *,
+        now: datetime,
+        rejected: Iterable[Rejection] = (),
+    ) -> Submitted:
         """Count (index, event) pairs and return when they are on disk; `rejected` are items refused before.
 
         Raises NotAllowed (scope missing, a subject that is not the key's company), Unavailable (the database is down,
@@ -135,7 +155,7 @@ class IngestService:
 
     async def _count(
         self, admitted: Sequence[tuple[int, PreparedEvent]], rejections: list[Rejection], received: tuple[int, str]
-    ) -> IngestResult:
+    ) -> Submitted:
         shares: list[list[tuple[int, PreparedEvent]]] = [[] for _ in range(LANES)]
         for pair in admitted:
             shares[pair[1].company_id % LANES].append(pair)
@@ -158,7 +178,8 @@ class IngestService:
                     rejections.append(Rejection(index, row.event.id, outcome.code, outcome.message))
         rejections.sort(key=lambda rejection: rejection.index)
         refused_late = sum(len(outcomes) for outcomes in results if isinstance(outcomes, dict))
-        return IngestResult(len(admitted) - refused_late, duplicates, rejections)
+        alerts = [alert for _, part in pending for alert in part.alerts]
+        return Submitted(IngestResult(len(admitted) - refused_late, duplicates, rejections), alerts)
 
     async def _load_companies(self, company_ids: set[int]) -> None:
         missing = company_ids - self._companies.keys()
@@ -195,9 +216,10 @@ class IngestService:
         rows = [row for part in parts for row in part.rows]
         places: Sequence[int] = range(len(rows))
         gone: dict[int, Outcome] = {}
+        now = datetime.fromisoformat(max(parts, key=lambda part: part.received).received[1])
         for attempt in range(STALE_RETRIES_MAX + 1):
             try:
-                counted = await self._write_rows([rows[place] for place in places] if gone else rows)
+                counted = await self._write_rows([rows[place] for place in places] if gone else rows, now=now)
             except StaleSettingsError as error:
                 if attempt == STALE_RETRIES_MAX:
                     raise Unavailable("the companies' settings keep changing; send it again") from error
@@ -206,10 +228,11 @@ class IngestService:
                 places = [place for place in range(len(rows)) if place not in gone]
                 continue
             self._remember(counted)
+            _hand_out(counted.alerts, parts)
             return _by_part(parts, gone | {places[place]: outcome for place, outcome in counted.outcomes.items()})
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _write_rows(self, rows: Sequence[PreparedEvent]) -> Counted:
+    async def _write_rows(self, rows: Sequence[PreparedEvent], *, now: datetime) -> Counted:
         """Count the rows in one transaction, on a live connection.
 
         The pool's connections may all have died with the last server; one that fails before it held a lock has done
@@ -228,6 +251,7 @@ class IngestService:
                         day_series=self._day_series,
                         repeaters=self._recent_repeaters(),
                         direct_copy=self._direct_copy,
+                        now=now,
                     )
                     return await group.count_and_commit()
             except _MAY_BE_TRIED_AGAIN:
@@ -321,6 +345,13 @@ def _refuse_company(event: UsageEvent) -> tuple[str, str]:
     if event.subject is None:
         return "subject_required", "an operator's key names the company in subject"
     return NO_COMPANY.code, NO_COMPANY.message
+
+
+def _hand_out(alerts: Sequence[Alert], parts: Sequence[Part]) -> None:
+    """Give each part the alerts of its companies: a group is one moment, whoever's event crossed the line."""
+    for part in parts if alerts else ():
+        companies = {row.company_id for row in part.rows}
+        part.alerts = [alert for alert in alerts if alert.company_id in companies]
 
 
 def _by_part(parts: Sequence[Part], outcomes: dict[int, Outcome]) -> list[dict[int, Outcome]]:

@@ -15,6 +15,7 @@ import structlog
 from secretaria.core.errors import Unavailable
 from secretaria.core.usage import PreparedEvent
 from secretaria.services.counting import Outcome
+from secretaria.store.alerts import Alert
 
 GROUP_EVENTS_MAX = 8_000
 QUEUE_EVENTS_MAX = 50_000
@@ -25,10 +26,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """One request's events of this lane, and the promise of their outcomes (by place in `rows`)."""
+    """One request's events of this lane, and the promise of their outcomes (by place in `rows`).
+
+    alerts are those that fired in the transaction that counted them.
+    """
 
     rows: list[PreparedEvent]
     received: tuple[int, str]
+    alerts: list[Alert] = field(default_factory=list)
     done: asyncio.Future[dict[int, Outcome]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 

@@ -10,7 +10,7 @@ bot's event finds the row settled and adds its tokens only. In either order: one
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Final
 
@@ -30,11 +30,13 @@ from secretaria.core.whatsapp import (
     merge,
     response_times,
 )
+from secretaria.services import crossings
 from secretaria.services.counting import SERIES_A_DAY_MAX
 from secretaria.store import events as events_store
 from secretaria.store import messages as store
 from secretaria.store import series as series_store
 from secretaria.store import templates
+from secretaria.store.alerts import PeriodKey
 from secretaria.store.database import Connection
 from secretaria.store.messages import Conversation, Hints, MessageKey, Place, StoredMessage
 
@@ -66,8 +68,10 @@ class _Change:
     response_ms: int | None
 
 
-async def count_messages(connection: Connection, updates: Iterable[Update], *, direct: bool) -> CountedMessages:
-    """Apply the reports and count what changed. Companies that do not exist are left out.
+async def count_messages(
+    connection: Connection, updates: Iterable[Update], *, direct: bool, now: datetime
+) -> CountedMessages:
+    """Apply the reports, count what changed and decide about alerts. Companies that do not exist are left out.
 
     Raises psycopg.Error; the caller rolls back.
     """
@@ -86,7 +90,10 @@ async def count_messages(connection: Connection, updates: Iterable[Update], *, d
     changed = frozenset(key for key, state in states.items() if state != stored[key].state)
     changes = await _with_responses(connection, stored, {key: states[key] for key in changed})
     # 3. Facts and sums of what differs.
-    await _Writer(connection, heads, direct=direct).write(changes)
+    due = await _Writer(connection, heads, direct=direct).write(changes)
+    # 4. A message that failed gives its place back, and takes no alert back: that is for corrections.
+    if due:
+        await crossings.decide(connection, dict.fromkeys(due, False), now=now)
     return CountedMessages(versions, changed)
 
 
@@ -202,10 +209,10 @@ class _Writer:
         self._heads = heads
         self._direct = direct
 
-    async def write(self, changes: Sequence[_Change]) -> None:
-        """Write the facts, the message rows and the sums, in the order of the locks."""
+    async def write(self, changes: Sequence[_Change]) -> list[PeriodKey]:
+        """Write the facts, the message rows and the sums, in the order of the locks; return what add_sums does."""
         if not changes:
-            return
+            return []
         days = await self._read_days(changes)
         contributions = await self._contributions(changes)
         hours = [days[change.key[0]].find(epoch_us(change.state.first_at)) for change in changes]
@@ -224,8 +231,9 @@ class _Writer:
             await events_store.add_identities(self._connection, facts, direct=self._direct)
             await events_store.add_events(self._connection, facts, direct=self._direct)
         await store.write(self._connection, rows)
-        if facts:
-            await events_store.add_sums(self._connection, sum_deltas(facts), heads=self._heads)
+        if not facts:
+            return []
+        return await events_store.add_sums(self._connection, sum_deltas(facts), heads=self._heads)
 
     async def _find_series(self, wanted: Sequence[tuple[int, date, Dimensions]]) -> list[int]:
         """Return the series of each (company, day, dimensions); past SERIES_A_DAY_MAX a day, templates fold."""

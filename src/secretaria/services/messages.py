@@ -85,7 +85,7 @@ class MessageService:
                 refused.append(Rejection(message.index, message.id or message.wamid, *refusal))
         async with transaction(self._database.ingest) as connection:
             direct = await events.bypasses_row_level_security(connection)
-            counted = await count_messages(connection, updates, direct=direct)
+            counted = await count_messages(connection, updates, direct=direct, now=now)
         self._tell(counted.versions)
         refused.sort(key=lambda rejection: rejection.index)
         return MessagesResult(len(counted.changed), len(updates) - len(counted.changed), refused)

@@ -11,6 +11,7 @@ import structlog
 from secretaria.core.access import PROCESS
 from secretaria.core.period import local_day
 from secretaria.core.price import Channel, Metric, PriceRow
+from secretaria.services.crossings import settings_changed
 from secretaria.settings import Settings
 from secretaria.store import audit, companies, prices
 from secretaria.store.companies import Company
@@ -96,6 +97,7 @@ async def _add_missing(database: Database, settings: Settings, company_ids: Sequ
                 detail=described(rows),
             )
         await companies.raise_settings_versions(connection, list(missing))
+        await settings_changed(connection, list(missing), now=now)
     for company_id, rows in missing.items():
         _log.info("prices_set", company_id=company_id, **described(rows))
     return len(missing)

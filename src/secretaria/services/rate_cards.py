@@ -27,6 +27,7 @@ from secretaria.core.rate_card import (
     price_changes,
 )
 from secretaria.inbound.rate_card_csv import parse_published, parse_shipped
+from secretaria.services.crossings import settings_changed
 from secretaria.services.scope import company_not_found, company_transaction, operator_transaction
 from secretaria.store import audit, companies, rate_cards
 from secretaria.store.database import Connection, Database, transaction
@@ -103,6 +104,8 @@ class RateCardService:
                 raise DuplicateKey(
                     f"{version.card} has these prices from {version.effective_from} already", code="card_imported"
                 )
+            using = await companies.lock_heads(connection, await rate_cards.read_users(connection, version.card))
+            await settings_changed(connection, using, now=now)
             await audit.insert(
                 connection,
                 caller.company_id,
@@ -170,6 +173,7 @@ class RateCardService:
                 return newest
             await rate_cards.insert_choice(connection, company_id, choice, now=now)
             await companies.raise_settings_versions(connection, [company_id])
+            await settings_changed(connection, [company_id], now=now)
             await audit.insert(
                 connection,
                 company_id,

@@ -16,6 +16,7 @@ from secretaria.services.ingest import IngestService
 from secretaria.services.scope import company_transaction
 from secretaria.store import companies, prices, usage_reads
 from secretaria.store import events as store
+from secretaria.store.alerts import as_json
 from secretaria.store.database import Connection, Database
 
 
@@ -53,14 +54,20 @@ class RecordingService:
 
     async def record(self, caller: Caller, company_id: int, event: UsageEvent, now: datetime) -> RecordedUsage:
         """Count the event and return what it cost. Raises NotAllowed, Unavailable (send it again)."""
-        result = await self._ingest.submit(caller, [(0, event)], now=now)
+        result, alerts = await self._ingest.submit_telling_alerts(caller, [(0, event)], now=now)
         if result.rejected:
             refusal = result.rejected[0]
             return RecordedUsage(RecordStatus.REJECTED, None, None, code=refusal.code, message=refusal.message)
+        recorded = await self._recorded(caller, company_id, event, is_duplicate=bool(result.duplicates))
+        return replace(recorded, alerts=[as_json(alert) for alert in alerts])
+
+    async def _recorded(
+        self, caller: Caller, company_id: int, event: UsageEvent, *, is_duplicate: bool
+    ) -> RecordedUsage:
         async with company_transaction(self._database, caller, company_id) as connection:
             company = await companies.read(connection, company_id)
             currency = None if company is None else company.currency
-            if result.duplicates or currency is None:
+            if is_duplicate or currency is None:
                 return RecordedUsage(RecordStatus.DUPLICATE, Decimal(0), currency)
             line = await store.read_added(connection, company_id, identity_of(event.source, event.id))
             if line is None:

@@ -118,7 +118,9 @@ class WebhookService:
         received = Received(now, integration_id, scrubbed.body, scrubbed.unknown + report.unknown)
         try:
             async with transaction(self._database.ingest) as connection:
-                outcome = await _count(connection, report, received_at=now, integration_id=integration_id)
+                outcome = await _count(
+                    connection, report, received_at=now, integration_id=integration_id, now=now
+                )
                 await store.insert(connection, received, state=outcome.state, numbers=outcome.numbers)
         except _COULD_NOT_COUNT as error:
             _log.warning("webhook_kept_for_later", error=_shown(error))
@@ -127,7 +129,7 @@ class WebhookService:
             return
         self._tell(outcome.versions)
 
-    async def sweep(self) -> Swept:
+    async def sweep(self, now: datetime) -> Swept:
         """Count stored webhooks that are new, or whose numbers have an account by now; SWEEP_PAYLOADS_MAX at most."""
         counted = failed = after = 0
         for _ in range(SWEEP_PAYLOADS_MAX):
@@ -140,7 +142,11 @@ class WebhookService:
                     payload_id = after = payload.payload_id
                     report = read(payload.body, payload.received_at)
                     outcome = await _count(
-                        connection, report, received_at=payload.received_at, integration_id=payload.integration_id
+                        connection,
+                        report,
+                        received_at=payload.received_at,
+                        integration_id=payload.integration_id,
+                        now=now,
                     )
                     await store.settle(connection, payload_id, outcome.state, outcome.numbers)
             except _COULD_NOT_COUNT as error:
@@ -181,7 +187,7 @@ def _shown(error: Exception) -> str:
 
 
 async def _count(
-    connection: Connection, report: Report, *, received_at: datetime, integration_id: int | None
+    connection: Connection, report: Report, *, received_at: datetime, integration_id: int | None, now: datetime
 ) -> _Outcome:
     """Count what a payload reports. An integration speaks for its own accounts only, the settings for all others."""
     ids = {update.phone_number_id for update in report.updates if update.phone_number_id is not None}
@@ -205,7 +211,7 @@ async def _count(
             updates.append((number.company_id, with_account(update, number.account_id)))
     if updates:
         direct = await events.bypasses_row_level_security(connection)
-        versions |= (await count_messages(connection, updates, direct=direct)).versions
+        versions |= (await count_messages(connection, updates, direct=direct, now=now)).versions
     new = {(number.company_id, number.account_id) for number in numbers.values() if not number.has_webhook}
     if new:
         await accounts.begin_webhook(connection, sorted(new), received_at)

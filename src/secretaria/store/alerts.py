@@ -238,3 +238,72 @@ async def acknowledge(
     )
     row = await cursor.fetchone()
     return None if row is None else _alert(row)
+
+
+async def read_undecided(connection: Connection, *, limit: int) -> list[PeriodKey]:
+    """Return periods that wait to be decided."""
+    cursor = await connection.execute(
+        "SELECT company_id, period_start FROM period_counters WHERE NOT decided ORDER BY 1, 2 LIMIT %s", (limit,)
+    )
+    return await cursor.fetchall()
+
+
+async def read_begun_limits(connection: Connection, *, since: date, until: date) -> dict[PeriodKey, list[date]]:
+    """Return the days up to `until` on which other limits began since a period (from `since` on) was decided."""
+    cursor = await connection.execute(
+        "SELECT c.company_id, c.period_start, array_agg(DISTINCT begun.effective_from) FROM period_counters AS c "
+        "CROSS JOIN LATERAL (SELECT p.effective_from FROM company_plans AS p WHERE p.company_id = c.company_id "
+        "UNION ALL SELECT l.effective_from FROM company_plans AS p JOIN plan_limits AS l ON l.plan_id = p.plan_id "
+        "WHERE p.company_id = c.company_id) AS begun "
+        "WHERE c.period_start >= %s AND c.decided AND begun.effective_from > c.decided_on "
+        "AND begun.effective_from <= %s GROUP BY 1, 2",
+        (since, until),
+    )
+    return {(company_id, start): days for company_id, start, days in await cursor.fetchall()}
+
+
+async def read_unswept(
+    connection: Connection, *, since: date, before: datetime, limit: int
+) -> list[PeriodKey]:
+    """Return periods from `since` on whose company moved since it was last swept, which was `before` or never."""
+    cursor = await connection.execute(
+        "SELECT c.company_id, c.period_start FROM period_counters AS c "
+        "JOIN company_heads AS h ON h.company_id = c.company_id "
+        "WHERE c.period_start >= %s AND c.swept_version IS DISTINCT FROM h.version "
+        "AND (c.swept_at IS NULL OR c.swept_at < %s) ORDER BY c.swept_at NULLS FIRST LIMIT %s",
+        (since, before, limit),
+    )
+    return await cursor.fetchall()
+
+
+async def set_swept(connection: Connection, key: PeriodKey, *, now: datetime) -> None:
+    """Note that a period was looked at, at the version its company has."""
+    await connection.execute(
+        "UPDATE period_counters AS c SET swept_at = %s, swept_version = h.version FROM company_heads AS h "
+        "WHERE h.company_id = c.company_id AND c.company_id = %s AND c.period_start = %s",
+        (now, *key),
+    )
+
+
+async def read_newest(
+    connection: Connection, *, limit: int, before: int | None, open_only: bool, level: str | None
+) -> list[Alert]:
+    """Return alerts of all companies, newest first, below the id `before`; open: neither resolved nor acknowledged."""
+    cursor = await connection.execute(
+        f"SELECT {_COLUMNS} FROM alerts AS a WHERE (%(before)s::bigint IS NULL OR a.alert_id < %(before)s) "  # noqa: S608
+        "AND (NOT %(open_only)s OR (a.resolved_at IS NULL AND a.acknowledged_at IS NULL)) "
+        "AND (%(level)s::text IS NULL OR a.level = %(level)s) ORDER BY a.alert_id DESC LIMIT %(limit)s",
+        {"before": before, "open_only": open_only, "level": level, "limit": limit},
+    )
+    return [_alert(row) for row in await cursor.fetchall()]
+
+
+async def count_open(connection: Connection, company_id: int | None) -> int:
+    """Count the alerts that are neither resolved nor acknowledged, of one company or of all."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM alerts WHERE (%(company_id)s::bigint IS NULL OR company_id = %(company_id)s) "
+        "AND resolved_at IS NULL AND acknowledged_at IS NULL",
+        {"company_id": company_id},
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0

@@ -190,10 +190,13 @@ async def _copy(connection: Connection, table: str, columns: str, data: str, *, 
 
 async def add_sums(
     connection: Connection, deltas: Mapping[DeltaKey, Delta], *, heads: Mapping[int, Head]
-) -> None:
-    """Add the deltas to the hourly and daily sums and the month's counters, in one statement."""
+) -> list[tuple[int, date]]:
+    """Add the deltas to the hourly and daily sums and the month's counters, in one statement.
+
+    Returns the (company_id, month) whose counters say that alerts have to be decided: services/crossings.py does.
+    """
     keys, sums = list(deltas), list(deltas.values())
-    await connection.execute(
+    cursor = await connection.execute(
         _ADD_SUMS,
         (
             array(company_id for company_id, _, _, _ in keys),
@@ -209,6 +212,7 @@ async def add_sums(
             array(delta.response_count for delta in sums),
         ),
     )
+    return await cursor.fetchall()
 
 
 _ADD_SUMS = """
@@ -236,16 +240,30 @@ WITH delta AS MATERIALIZED (
         messages = u.messages + excluded.messages, tokens_input = u.tokens_input + excluded.tokens_input,
         tokens_output = u.tokens_output + excluded.tokens_output, response_ms = u.response_ms + excluded.response_ms,
         response_count = u.response_count + excluded.response_count, head_version = excluded.head_version
+), month AS (
+    SELECT company_id, date_trunc('month', day)::date AS period_start,
+        sum(CASE WHEN inbound THEN messages ELSE 0 END) AS messages_inbound,
+        sum(CASE WHEN inbound THEN 0 ELSE messages END) AS messages_outbound,
+        sum(tokens_input) AS tokens_input, sum(tokens_output) AS tokens_output,
+        sum(abs(messages)) AS messages_moved, sum(abs(tokens_input) + abs(tokens_output)) AS tokens_moved
+    FROM delta GROUP BY 1, 2
+), counters AS (
+    INSERT INTO period_counters AS c (company_id, period_start,
+        messages_inbound, messages_outbound, tokens_input, tokens_output, cost_bound)
+    SELECT m.company_id, m.period_start, m.messages_inbound, m.messages_outbound, m.tokens_input, m.tokens_output,
+        coalesce(m.messages_moved * p.message_price_max + m.tokens_moved * p.token_price_max, 0)
+    FROM month AS m LEFT JOIN period_counters AS p
+        ON p.company_id = m.company_id AND p.period_start = m.period_start
+    ORDER BY m.company_id, m.period_start
+    ON CONFLICT (company_id, period_start) DO UPDATE SET
+        messages_inbound = c.messages_inbound + excluded.messages_inbound,
+        messages_outbound = c.messages_outbound + excluded.messages_outbound,
+        tokens_input = c.tokens_input + excluded.tokens_input,
+        tokens_output = c.tokens_output + excluded.tokens_output, cost_bound = c.cost_bound + excluded.cost_bound
+    RETURNING company_id, period_start, NOT decided OR messages_inbound + messages_outbound >= messages_alert_at
+        OR tokens_input + tokens_output >= tokens_alert_at OR cost_bound >= cost_alert_at AS due
 )
-INSERT INTO period_counters AS c (company_id, period_start,
-    messages_inbound, messages_outbound, tokens_input, tokens_output)
-SELECT company_id, date_trunc('month', day)::date, sum(CASE WHEN inbound THEN messages ELSE 0 END),
-    sum(CASE WHEN inbound THEN 0 ELSE messages END), sum(tokens_input), sum(tokens_output)
-FROM delta GROUP BY 1, 2 ORDER BY 1, 2
-ON CONFLICT (company_id, period_start) DO UPDATE SET
-    messages_inbound = c.messages_inbound + excluded.messages_inbound,
-    messages_outbound = c.messages_outbound + excluded.messages_outbound,
-    tokens_input = c.tokens_input + excluded.tokens_input, tokens_output = c.tokens_output + excluded.tokens_output
+SELECT company_id, period_start FROM counters WHERE due ORDER BY company_id, period_start
 """
 
 
