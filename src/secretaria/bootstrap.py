@@ -14,7 +14,9 @@ from secretaria.outbound.meta_graph import MetaGraph
 from secretaria.services.access import AccessService
 from secretaria.services.account_details import AccountDetailsReads
 from secretaria.services.accounts import AccountService
+from secretaria.services.alerts import AlertService
 from secretaria.services.analytics import AnalyticsReads
+from secretaria.services.audit import AuditReads
 from secretaria.services.companies import CompanyService
 from secretaria.services.exchange_rates import ExchangeRateService
 from secretaria.services.ingest import IngestService
@@ -23,6 +25,7 @@ from secretaria.services.live import LiveHub
 from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
 from secretaria.services.period_figures import PeriodReads
+from secretaria.services.plans import PlanService
 from secretaria.services.prices_in_force import PricesInForceReads
 from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
@@ -48,8 +51,10 @@ class Application:
     database: Database
     live: Live
     ingest: IngestService
+    alerts: AlertService
     access: AccessService
     companies: CompanyService
+    plans: PlanService
     recording: RecordingService
     analytics: AnalyticsReads
     reports: ReportService
@@ -63,6 +68,7 @@ class Application:
     exchange_rates: ExchangeRateService
     integrations: IntegrationService
     meta: MetaService
+    audit: AuditReads
     hub: LiveHub
     clock: Callable[[], datetime]
 
@@ -95,8 +101,10 @@ async def application(
             database=database,
             live=live,
             ingest=ingest,
+            alerts=AlertService(database, tell=ingest.tell),
             access=AccessService(database, clock=clock),
-            companies=CompanyService(database, settings),
+            companies=CompanyService(database, settings, tell=ingest.tell),
+            plans=PlanService(database, tell=ingest.tell),
             recording=RecordingService(database, ingest),
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
@@ -112,6 +120,7 @@ async def application(
             exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,
             meta=meta,
+            audit=AuditReads(database),
             hub=hub,
             clock=clock,
         )

@@ -71,6 +71,7 @@ ROUTES: dict[str, Access | str] = {
     "DELETE /api/integrations/meta": Access(
         "/api/integrations/meta?company_id={ours}", 204, 403, 403, foreign="/api/integrations/meta?company_id={theirs}"
     ),
+    "GET /api/audit": Access("/api/audit?company_id={ours}", 200, 200, 403, foreign="/api/audit?company_id={theirs}"),
     "POST /api/messages": Access("/api/messages", 422, 403, 403, body={}),
     "POST /api/whatsapp-accounts": Access(
         "/api/whatsapp-accounts", 404, 403, 403, body={"company_id": 987654321, "phone_number_id": "1", "name": "Nova"}

@@ -10,6 +10,7 @@ import typer
 
 from secretaria.cli.access import api_keys, panel_tokens, users
 from secretaria.cli.accounts import accounts, erase, templates
+from secretaria.cli.audit import app as audit
 from secretaria.cli.companies import app as companies
 from secretaria.cli.data import close, import_file, report
 from secretaria.cli.demo import app as demo
@@ -58,6 +59,7 @@ for name, group in (
     ("account", accounts),
     ("template", templates),
     ("rates", rates),
+    ("audit", audit),
     ("demo", demo),
 ):
     app.add_typer(group, name=name)

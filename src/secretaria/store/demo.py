@@ -12,7 +12,7 @@ TABLES = (
     "usage_uncounted", "whatsapp_events", "template_categories", "templates", "whatsapp_accounts",
     "usage_hourly", "usage_series", "period_counters", "analytics_reports", "report_progress", "prices",
     "exchange_rates", "meta_costs", "meta_days", "meta_sync", "meta_profiles", "integrations",
-    "rate_card_choices", "company_timezones", "audit_log", "company_heads", "companies",
+    "rate_card_choices", "company_timezones", "company_heads", "companies",
 )  # fmt: skip
 
 

@@ -6,7 +6,20 @@ from fastapi import FastAPI
 
 from secretaria.bootstrap import Application
 from secretaria.web import errors, webhooks
-from secretaria.web.api import accounts, analytics, companies, health, integrations, keys, login, messages, reference
+from secretaria.web.api import (
+    accounts,
+    alerts,
+    analytics,
+    audit,
+    companies,
+    health,
+    integrations,
+    keys,
+    login,
+    messages,
+    plans,
+    reference,
+)
 from secretaria.web.api.usage import usage_route
 from secretaria.web.door import Door
 from secretaria.web.panel.pages import install as install_panel
@@ -36,7 +49,10 @@ def create_app(application: Application) -> FastAPI:
         login.public, login.router, companies.router, keys.router, integrations.router, analytics.router, health.router,
     ):  # fmt: skip
         app.include_router(router)
-    for router in (accounts.accounts, accounts.templates, messages.router, webhooks.router):
+    app.include_router(alerts.router)
+    for router in (accounts.accounts, accounts.templates, messages.router, webhooks.router, audit.router):
+        app.include_router(router)
+    for router in (plans.router, plans.of_companies):
         app.include_router(router)
     app.include_router(reference.router)
     install_panel(app)
