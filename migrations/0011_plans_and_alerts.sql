@@ -81,6 +81,7 @@ CREATE INDEX alerts_unpublished ON alerts (company_id) WHERE NOT published;
 
 -- Where news of a company go: a webhook's URL or an e-mail address. company_id 0: the operator's, told of all companies.
 -- secrets: sealed, a list of the signing secrets in use (rotation overlaps). lease fences the one worker that delivers.
+-- held_until: it asked for patience (Retry-After); nothing is sent before.
 CREATE TABLE delivery_endpoints (
     company_id       bigint NOT NULL,
     endpoint_id      bigint GENERATED ALWAYS AS IDENTITY,
@@ -97,6 +98,7 @@ CREATE TABLE delivery_endpoints (
     disabled_reason  text,
     failing_since    timestamptz,
     succeeded_at     timestamptz,
+    held_until       timestamptz,
     lease            bigint NOT NULL DEFAULT 0,
     leased_until     timestamptz,
     created_at       timestamptz NOT NULL,
@@ -106,6 +108,7 @@ CREATE TABLE delivery_endpoints (
 
 -- The outbox: one row for each news and endpoint, written in the transaction that made the news. company_id is the
 -- endpoint's; about_company_id is whom it is about. body is what is sent, byte for byte (for mail: what it is made of).
+-- attempts_before: made by earlier chains; a redelivery begins another, under the same message_id.
 CREATE TABLE deliveries (
     company_id        bigint NOT NULL,
     delivery_id       bigint GENERATED ALWAYS AS IDENTITY,
@@ -118,6 +121,7 @@ CREATE TABLE deliveries (
     status            text NOT NULL DEFAULT 'waiting'
         CHECK (status IN ('waiting', 'delivered', 'dead', 'cancelled')),
     attempts          integer NOT NULL DEFAULT 0,
+    attempts_before   integer NOT NULL DEFAULT 0,
     next_attempt_at   timestamptz NOT NULL,
     created_at        timestamptz NOT NULL,
     delivered_at      timestamptz,
@@ -207,10 +211,10 @@ GRANT UPDATE (acknowledged_at, acknowledged_by) ON alerts TO secretaria_door, se
 
 -- A company keeps its own endpoints; the worker (operator) leases them and writes what became of each attempt.
 GRANT INSERT ON delivery_endpoints, deliveries TO secretaria_door, secretaria_operator;
-GRANT UPDATE (description, events, locale, secrets, status, disabled_at, disabled_reason, failing_since, removed_at)
-    ON delivery_endpoints TO secretaria_door;
+GRANT UPDATE (address, description, events, locale, secrets, status, disabled_at, disabled_reason, failing_since,
+    held_until, removed_at) ON delivery_endpoints TO secretaria_door;
 GRANT UPDATE ON delivery_endpoints, deliveries TO secretaria_operator;
-GRANT UPDATE (status, next_attempt_at) ON deliveries TO secretaria_door;
+GRANT UPDATE (status, next_attempt_at, attempts_before) ON deliveries TO secretaria_door;
 GRANT INSERT, UPDATE ON delivery_attempts TO secretaria_operator;
 CREATE POLICY operator_removes ON deliveries FOR DELETE TO secretaria_operator USING (true);
 CREATE POLICY operator_removes ON delivery_attempts FOR DELETE TO secretaria_operator USING (true);
@@ -220,6 +224,7 @@ GRANT INSERT ON reservations TO secretaria_door, secretaria_operator;
 GRANT UPDATE (released_at) ON reservations TO secretaria_door;
 GRANT UPDATE ON reservations TO secretaria_operator;
 GRANT UPDATE (messages_left, tokens_left, cost_left, released_at) ON reservations TO secretaria_ingest;
+CREATE POLICY operator_removes ON reservations FOR DELETE TO secretaria_operator USING (true);
 GRANT UPDATE (version) ON company_heads TO secretaria_door;
 
 -- Append-only by grant, for demo companies too; only the chain's head moves.

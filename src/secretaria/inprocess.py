@@ -11,14 +11,17 @@ from contextlib import AsyncExitStack, ExitStack
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 import msgspec
 
 from secretaria.bootstrap import Application, application, opened_database
 from secretaria.core.access import PROCESS
 from secretaria.core.admission import refuse_text
+from secretaria.core.entitlement import Quantities
 from secretaria.core.errors import InvalidInput
 from secretaria.core.event import RECORDED, UsageEvent
+from secretaria.services.entitlements import Entitlement
 from secretaria.services.figures import History, Summary
 from secretaria.services.recording import RecordedUsage, RecordStatus
 from secretaria.settings import Settings
@@ -52,6 +55,14 @@ class AnalyticsService:
         """As record_usage, for asyncio programs."""
         future = self._submit(self._record(company_id, event_id=event_id, direction=direction, **usage))
         return await asyncio.wrap_future(future)
+
+    def can_send(self, company_id: int, *, messages: int = 1, tokens: int = 0) -> Entitlement:
+        """Tell whether a company may send; see BillingService.can_send."""
+        return self._submit(self._can_send(company_id, messages, tokens)).result()
+
+    async def acan_send(self, company_id: int, *, messages: int = 1, tokens: int = 0) -> Entitlement:
+        """As can_send, for asyncio programs."""
+        return await asyncio.wrap_future(self._submit(self._can_send(company_id, messages, tokens)))
 
     def summary(self, company_id: int) -> Summary:
         """Return what GET /api/analytics/summary does. Raises NotFound."""
@@ -96,6 +107,10 @@ class AnalyticsService:
             code = error.code if isinstance(error, InvalidInput) else "invalid_usage"
             return RecordedUsage(RecordStatus.REJECTED, None, None, code=code, message=str(error))
         return await running.recording.record(PROCESS, company_id, event, running.clock())
+
+    async def _can_send(self, company_id: int, messages: int, tokens: int) -> Entitlement:
+        running, wanted = self._running(), Quantities(messages, tokens)
+        return await running.entitlements.check(PROCESS, company_id, running.clock(), wanted=wanted)
 
     async def _summary(self, company_id: int) -> Summary:
         running = self._running()
@@ -172,13 +187,15 @@ class BillingService:
         model: str | None = None,
         cost_center: str | None = None,
         wamid: str | None = None,
+        reservation_id: UUID | str | None = None,
         source: str = "python",
         time: datetime | None = None,
     ) -> RecordedUsage:
         """Count one event once, for ever, and return its status, incremental cost and alerts.
 
         (source, event_id) is its identity: calling again is safe. direction is inbound or outbound; response_ms are
-        milliseconds; time is aware (now when absent). What cannot be counted comes back as rejected with a code.
+        milliseconds; time is aware (now when absent); reservation_id names what was held for it. What
+        cannot be counted comes back as rejected with a code.
         Raises Unavailable when the database is down: call again.
         """
         return self.analytics.record_usage(company_id, **_arguments(locals()))
@@ -199,11 +216,24 @@ class BillingService:
         model: str | None = None,
         cost_center: str | None = None,
         wamid: str | None = None,
+        reservation_id: UUID | str | None = None,
         source: str = "python",
         time: datetime | None = None,
     ) -> RecordedUsage:
         """As record_usage, for asyncio programs."""
         return await self.analytics.arecord_usage(company_id, **_arguments(locals()))
+
+    def can_send(self, company_id: int, *, messages: int = 1, tokens: int = 0) -> Entitlement:
+        """Tell whether a company may send this much more: not suspended, and within the hard limits of its plan.
+
+        The answer (allowed, reason, metrics) comes from memory and is at most a second old. What other campaigns have
+        reserved is not free. Raises NotFound, and Unavailable when the database is down: never a stale yes.
+        """
+        return self.analytics.can_send(company_id, messages=messages, tokens=tokens)
+
+    async def acan_send(self, company_id: int, *, messages: int = 1, tokens: int = 0) -> Entitlement:
+        """As can_send, for asyncio programs."""
+        return await self.analytics.acan_send(company_id, messages=messages, tokens=tokens)
 
     def close(self) -> None:
         """Close the AnalyticsService."""

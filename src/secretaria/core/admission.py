@@ -38,6 +38,8 @@ def refuse_content(event: UsageEvent) -> Refusal | None:
             return "missing_field", "data.corrects {source, id} is required: it names the event to correct"
         if data.wamid is not None or data.account_id is not None or data.template_id is not None:
             return "unexpected_field", "a correction replaces quantities only; it keeps the original's dimensions"
+        if data.reservation_id is not None:
+            return "unexpected_field", "a correction settles no reservation: what it gives back is free by itself"
     else:
         return "unknown_type", f"type must be {RECORDED} or {CORRECTED}"
     if event.specversion != SPEC_VERSION:

@@ -6,6 +6,7 @@ SecretariaError
 │   ├── Malformed           ... because it cannot even be parsed
 │   ├── TooLarge            ... because it passes a named limit on size or number
 │   └── UnsupportedFormat   ... because its media type or encoding is not one we read
+├── NotEntitled             the company's plan, or its suspension, does not let it have what it asks for
 ├── NotFound                it does not exist, or belongs to someone else: never told apart
 ├── NotAllowed              known caller, own company, but not this
 ├── NotAuthenticated        no credential, or one that does not count
@@ -14,6 +15,9 @@ SecretariaError
 ├── DeliveryError           another service did not do what we asked; permanent: asking again will not help
 └── ConfigurationError      the operator must change a setting; the message says which
 """
+
+from collections.abc import Mapping
+from decimal import Decimal
 
 
 class SecretariaError(Exception):
@@ -57,6 +61,16 @@ class UnsupportedFormat(InvalidInput):
     """The media type, charset or content encoding is not one we read."""
 
     code = "unsupported_media_type"
+
+
+class NotEntitled(SecretariaError):
+    """The plan's limits, or the operator's suspension, do not let the company have it; remaining says what is left."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, remaining: Mapping[str, Decimal | None], code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.remaining = remaining
 
 
 class NotFound(SecretariaError):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 
@@ -57,6 +58,7 @@ class UsageData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     cost_center: Text | None = None
     country: Annotated[str, msgspec.Meta(min_length=2, max_length=2)] | None = None
     corrects: EventReference | None = None
+    reservation_id: UUID | None = None
 
 
 class UsageEvent(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):

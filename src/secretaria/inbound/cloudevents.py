@@ -178,6 +178,7 @@ _EXPLANATIONS = (
     ("timezone component", "invalid_time"),
     ("of length", "invalid_length"),
     ("Invalid enum value", "invalid_value"),
+    ("Invalid UUID", "invalid_value"),
     ("out of range", "number_out_of_range"),
 )
 

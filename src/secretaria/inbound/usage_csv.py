@@ -21,7 +21,7 @@ BOM = b"\xef\xbb\xbf"
 ENVELOPE_COLUMNS = ("id", "source", "type", "time", "company_id")
 DATA_COLUMNS = (
     "direction", "messages", "tokens_input", "tokens_output", "response_ms", "wamid", "category", "account_id",
-    "template_id", "model", "cost_center", "country",
+    "template_id", "model", "cost_center", "country", "reservation_id",
 )  # fmt: skip
 CORRECTION_COLUMNS = ("corrects_source", "corrects_id")
 COLUMNS = (*ENVELOPE_COLUMNS, *DATA_COLUMNS, *CORRECTION_COLUMNS)

@@ -15,7 +15,7 @@ from secretaria.core.event import Direction, identity_of
 from secretaria.core.period import DayFinder, ZoneSchedule, month_of
 from secretaria.core.price import Dimensions
 from secretaria.core.usage import PreparedEvent, SentDimensions, dimensions_of, folded, sum_deltas
-from secretaria.services import crossings
+from secretaria.services import crossings, settlement
 from secretaria.store import events as store
 from secretaria.store import series as series_store
 from secretaria.store.alerts import Alert
@@ -138,6 +138,7 @@ class Group:
     async def _add_up(self, rows: Sequence[PreparedEvent], *, corrected: Iterable[PreparedEvent]) -> None:
         """Add to the sums, and decide about alerts where they say so; only corrections take an alert back."""
         due = dict.fromkeys(await store.add_sums(self._connection, sum_deltas(rows), heads=self._heads), False)
+        await settlement.settle(self._connection, rows)
         due |= {(row.company_id, month_of(row.day).start): True for row in corrected}
         if due:
             self._counted.alerts = await crossings.decide(self._connection, due, now=self._now)

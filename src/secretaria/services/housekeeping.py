@@ -7,6 +7,7 @@ import anyio
 import psycopg
 import structlog
 
+from secretaria.services import reservations
 from secretaria.store import login_failures, partitions, sessions
 from secretaria.store.database import Database, transaction
 
@@ -17,7 +18,10 @@ _log = structlog.get_logger(__name__)
 
 
 async def remove_expired(database: Database, now: datetime) -> int:
-    """Remove sessions that have ended and failed logins no limit looks at; return the number of sessions."""
+    """Remove sessions that have ended, failed logins no limit looks at, reservations that expired long ago.
+
+    Returns the number of sessions.
+    """
     removed = 0
     for _ in range(SESSIONS_BATCHES_MAX):
         async with transaction(database.operator) as connection:
@@ -27,6 +31,7 @@ async def remove_expired(database: Database, now: datetime) -> int:
             break
     async with transaction(database.operator) as connection:
         await login_failures.clean(connection, now)
+    await reservations.remove_old(database, now)
     return removed
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from secretaria.services.figures import History, Summary
 from secretaria.web.api import usage
+from secretaria.web.api.entitlements import EntitlementState
 from secretaria.web.errors import PROBLEM_JSON, TITLES
 
 router = APIRouter(include_in_schema=False)
@@ -20,7 +21,11 @@ FOLDER = Path(__file__).parent / "templates"
 METHODS = ("get", "post", "put", "patch", "delete")
 SCHEMA_DEPTH_MAX = 8
 _REF = "#/components/schemas/"
-_FIGURES = {"/api/analytics/summary": Summary, "/api/analytics/history": History}
+_FIGURES = {
+    "/api/analytics/summary": Summary,
+    "/api/analytics/history": History,
+    "/api/entitlements": EntitlementState,
+}
 _PUBLIC = {
     "/api/auth/login", "/healthz", "/readyz", "/webhooks/whatsapp", "/webhooks/whatsapp/{integration_id}",
 }  # fmt: skip
