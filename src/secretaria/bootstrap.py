@@ -18,6 +18,7 @@ from secretaria.services.alerts import AlertService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.audit import AuditReads
 from secretaria.services.companies import CompanyService
+from secretaria.services.entitlements import EntitlementService
 from secretaria.services.exchange_rates import ExchangeRateService
 from secretaria.services.ingest import IngestService
 from secretaria.services.integrations import IntegrationService
@@ -30,6 +31,7 @@ from secretaria.services.prices_in_force import PricesInForceReads
 from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
 from secretaria.services.reports import ReportService
+from secretaria.services.reservations import ReservationService
 from secretaria.services.webhooks import WebhookService
 from secretaria.settings import Settings
 from secretaria.store import migrations, partitions
@@ -69,6 +71,8 @@ class Application:
     integrations: IntegrationService
     meta: MetaService
     audit: AuditReads
+    entitlements: EntitlementService
+    reservations: ReservationService
     hub: LiveHub
     clock: Callable[[], datetime]
 
@@ -85,6 +89,7 @@ async def application(
     live = Live(endpoints.redis_url)
     ingest = IngestService(database, live)
     hub = LiveHub(database, live, clock)
+    entitlements = EntitlementService(database, clock)
     accounts = AccountService(database)
     integrations = IntegrationService(database, settings)
     demo_graph = MetaGraph(settings.demo_graph_url) if settings.demo_graph_url else None
@@ -95,6 +100,7 @@ async def application(
             await check_server(connection)
         ingest.start()
         hub.start()
+        entitlements.start()
         yield Application(
             settings=settings,
             endpoints=endpoints,
@@ -121,11 +127,14 @@ async def application(
             integrations=integrations,
             meta=meta,
             audit=AuditReads(database),
+            entitlements=entitlements,
+            reservations=ReservationService(database, entitlements),
             hub=hub,
             clock=clock,
         )
     finally:
         await hub.stop()
+        await entitlements.stop()
         await meta.close()
         await ingest.close()
         await live.close()

@@ -12,6 +12,7 @@ from secretaria.web.api import (
     analytics,
     audit,
     companies,
+    entitlements,
     health,
     integrations,
     keys,
@@ -52,7 +53,7 @@ def create_app(application: Application) -> FastAPI:
     app.include_router(alerts.router)
     for router in (accounts.accounts, accounts.templates, messages.router, webhooks.router, audit.router):
         app.include_router(router)
-    for router in (plans.router, plans.of_companies):
+    for router in (plans.router, plans.of_companies, entitlements.router):
         app.include_router(router)
     app.include_router(reference.router)
     install_panel(app)
