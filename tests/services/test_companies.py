@@ -55,7 +55,7 @@ async def test_a_new_company_has_its_zone_the_settings_prices_the_card_and_a_lin
         "SERVICE": Decimal("0.021"),
     }
     assert rows(endpoints.admin_url, RATES, company.company_id) == [("USD", "BRL", Decimal("5.00"), today)]
-    audit = "SELECT actor, action, subject, detail ->> 'name' FROM audit_log WHERE company_id = %s"
+    audit = "SELECT actor, action, subject, detail -> 'after' ->> 'name' FROM audit_log WHERE company_id = %s"
     assert rows(endpoints.admin_url, audit, company.company_id) == [
         ("test", "company.created", f"company:{company.company_id}", "Clínica Sorriso")
     ]

@@ -218,14 +218,17 @@ async def test_every_change_is_in_the_audit_log_by_name_and_not_by_value(
 ) -> None:
     await connections.put(OPERATOR, company_id, SECRETS | {"waba_id": WABA_ID}, NOW)
     await connections.put(OPERATOR, company_id, {"app_secret": None}, NOW)
+    await connections.put(OPERATOR, company_id, {"verify_token": SECRETS["verify_token"]}, NOW)
     await connections.remove(OPERATOR, company_id)
+    made = dict.fromkeys(SECRETS, "set") | {"waba_id": WABA_ID, "total_source": "messages", "today_source": "estimated"}
     found = rows(
         endpoints.admin_url, "SELECT actor, action, detail FROM audit_log WHERE starts_with(action, 'integration.') ORDER BY audit_id"
     )
     assert found == [
-        ("test", "integration.created", dict.fromkeys(SECRETS, "set") | {"waba_id": WABA_ID}),
-        ("test", "integration.changed", {"app_secret": "removed"}),
-        ("test", "integration.removed", {}),
+        ("test", "integration.created", {"before": dict.fromkeys(made), "after": made}),
+        ("test", "integration.changed", {"before": {"app_secret": "set"}, "after": {"app_secret": None}}),
+        ("test", "integration.changed", {"before": {"verify_token": "set"}, "after": {"verify_token": "replaced"}}),
+        ("test", "integration.removed", {"before": {k: v for k, v in made.items() if k != "app_secret"}, "after": {}}),
     ]
 
 

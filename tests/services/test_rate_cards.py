@@ -98,7 +98,7 @@ async def test_a_choice_starts_at_the_company_s_next_local_day_and_is_audited(
     assert starts == [date(2026, 11, 2), date(2026, 11, 3)]
     again = await application.rate_cards.activate(OPERATOR, west, card="meta-brl", now=late)
     assert again.effective_from == starts[0]
-    lines = rows(endpoints.admin_url, "SELECT company_id, detail->>'card' FROM audit_log WHERE action = 'rate_card.activated'")
+    lines = rows(endpoints.admin_url, "SELECT company_id, detail->'after'->>'card' FROM audit_log WHERE action = 'rate_card.activated'")
     assert sorted(lines) == [(west, "meta-brl"), (east, "meta-brl")]
     assert rows(endpoints.admin_url, "SELECT count(*) FROM rate_card_choices") == [(2,)]
 

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from secretaria.core.access import DEFAULT_SCOPES, OPERATOR_COMPANY_ID, OPERATOR_ONLY_SCOPES, Caller, Scope
@@ -22,6 +22,7 @@ from secretaria.core.account import (
     network_of,
     normalise_email,
 )
+from secretaria.core.audit_chain import changed
 from secretaria.core.errors import DuplicateKey, InvalidInput, NotAllowed, NotAuthenticated, NotFound, Unavailable
 from secretaria.services.authentication import Authenticator
 from secretaria.services.credential import CredentialKind, create, parse
@@ -153,7 +154,7 @@ class AccessService:
                 raise DuplicateKey("a user with this e-mail address exists", pointer="/email")
             await audit.insert(
                 connection, home, actor=caller.identity, action="user.created", subject=user.identity,
-                detail={"role": role.value},
+                detail={"before": {}, "after": {"role": role.value, "locale": locale}},
             )  # fmt: skip
         return user
 
@@ -181,7 +182,8 @@ class AccessService:
             user = (await self._find_by_email(connection, email)).user
             # The user's row first: a login that is under way waits for it and then finds it changed.
             await users.disable(connection, user.company_id, user.user_id, self._clock())
-            await self._end_sessions(connection, caller, user, action="user.disabled")
+            disabled = changed({"disabled": user.disabled_at is not None}, {"disabled": True})
+            await self._end_sessions(connection, caller, user, action="user.disabled", change=disabled)
         return user
 
     async def set_password(self, caller: Caller, email: str, password: str) -> User:
@@ -234,7 +236,7 @@ class AccessService:
             )
             await audit.insert(
                 connection, owner, actor=caller.identity, action="api_key.created", subject=key.key_id,
-                detail={"scopes": sorted(wanted), "name": name},
+                detail={"before": {}, "after": {"scopes": sorted(wanted), "name": name}},
             )  # fmt: skip
         return NewKey(text, key)
 
@@ -262,8 +264,9 @@ class AccessService:
                 raise NotFound("no such key", code="key_not_found")
             if await api_keys.revoke(connection, entry.company_id, key_id, self._clock()):
                 await audit.insert(
-                    connection, key.company_id, actor=caller.identity, action="api_key.revoked", subject=key_id
-                )
+                    connection, key.company_id, actor=caller.identity, action="api_key.revoked", subject=key_id,
+                    detail={"before": {"scopes": sorted(key.scopes), "name": key.name}, "after": {}},
+                )  # fmt: skip
         self._authenticator.forget(key_id)
         return key
 
@@ -302,11 +305,13 @@ class AccessService:
             raise NotFound("no such user", code="user_not_found")
         return found
 
-    async def _end_sessions(self, connection: Connection, caller: Caller, user: User, *, action: str) -> None:
+    async def _end_sessions(
+        self, connection: Connection, caller: Caller, user: User, *, action: str, change: dict[str, Any] | None = None
+    ) -> None:
         ended = await sessions.delete_of_user(connection, user.company_id, user.user_id)
         await audit.insert(
             connection, user.company_id, actor=caller.identity, action=action, subject=user.identity,
-            detail={"sessions_ended": ended},
+            detail={**(change or {}), "sessions_ended": ended},
         )  # fmt: skip
 
 

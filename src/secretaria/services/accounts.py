@@ -84,7 +84,9 @@ class AccountService:
             await audit.insert(
                 connection, company_id, actor=caller.identity, action="account.created",
                 subject=f"account:{account_id}",
-                detail={"phone_number_id": phone_number_id, "name": name, "currency": currency, "card": rate_card},
+                detail={"before": {}, "after": {
+                    "phone_number_id": phone_number_id, "name": name, "currency": currency, "card": rate_card,
+                }},
             )  # fmt: skip
             found = await accounts.read(connection, company_id, account_id)
         if found is None:
@@ -158,7 +160,8 @@ class AccountService:
             await templates.insert_category(connection, company_id, template_id, dated, source=caller.identity)
             await audit.insert(
                 connection, company_id, actor=caller.identity, action="template.created",
-                subject=f"template:{template_id}", detail={"name": name, "category": category.upper()},
+                subject=f"template:{template_id}",
+                detail={"before": {}, "after": {"name": name, "category": category.upper()}},
             )  # fmt: skip
             found = await templates.read(connection, company_id, template_id)
         if found is None:

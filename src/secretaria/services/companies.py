@@ -1,6 +1,7 @@
 """Companies: made, listed, moved to another time zone. Every change is one transaction with its audit line."""
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,17 +22,23 @@ NAME_CHARS_MAX: Final = 200
 PAGE_COMPANIES_MAX: Final = 200
 CURRENCIES: Final = ("BRL", "USD")
 
+Tell = Callable[[dict[int, int]], None]
+
 # Controls, surrogates, line breaks, and what turns the direction of text: a name must read as it is stored.
 _REFUSED_CATEGORIES: Final = frozenset(("Cc", "Cs", "Co", "Cn", "Zl", "Zp"))
 _TURNS_TEXT: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class CompanyService:
-    """Operators make and change companies; a member sees its own, and no sign of any other."""
+    """Operators make and change companies; a member sees its own, and no sign of any other.
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    tell publishes the new version of a company that is suspended or reactivated.
+    """
+
+    def __init__(self, database: Database, settings: Settings, *, tell: Tell | None = None) -> None:
         self._database = database
         self._settings = settings
+        self._tell = tell
 
     async def create(
         self,
@@ -68,7 +75,7 @@ class CompanyService:
                 actor=caller.identity,
                 action="company.created",
                 subject=f"company:{company_id}",
-                detail=detail,
+                detail={"before": {}, "after": detail},
             )
         schedule = ZoneSchedule(((today, timezone),))
         return Company(company_id, name, "active", currency, demo, now, timezone, schedule, version=0)
@@ -123,7 +130,8 @@ class CompanyService:
             await companies.insert_timezone(connection, company_id, effective_from=tomorrow, timezone=timezone)
             await companies.raise_settings_versions(connection, [company_id])
             await settings_changed(connection, [company_id], now=now)
-            detail = {"from": company.timezone, "to": timezone, "effective_from": str(tomorrow)}
+            after = {"timezone": timezone, "effective_from": str(tomorrow)}
+            detail = {"before": {"timezone": company.timezone}, "after": after}
             await audit.insert(
                 connection,
                 company_id,
@@ -134,6 +142,43 @@ class CompanyService:
             )
         schedule = ZoneSchedule((*company.schedule.rows, (tomorrow, timezone)))
         return replace(company, timezone=timezone, schedule=schedule, version=company.version + 1)
+
+    async def suspend(self, caller: Caller, company_id: int) -> Company:
+        """Let every entitlement check of the company say no from now on; usage that happens is counted all the same.
+
+        Suspended already is no error. Raises NotFound and NotAllowed.
+        """
+        return await self._set_status(caller, company_id, status="suspended", action="company.suspended")
+
+    async def reactivate(self, caller: Caller, company_id: int) -> Company:
+        """End a suspension; active already is no error. Raises NotFound and NotAllowed."""
+        return await self._set_status(caller, company_id, status="active", action="company.reactivated")
+
+    async def _set_status(self, caller: Caller, company_id: int, *, status: str, action: str) -> Company:
+        caller.require_operator()
+        caller.require_scope(Scope.COMPANIES_WRITE)
+        async with company_transaction(self._database, caller, company_id) as connection:
+            if not await companies.lock_heads(connection, [company_id]):
+                raise company_not_found()
+            company = await companies.read(connection, company_id)
+            if company is None:
+                raise company_not_found()
+            if company.status == status:
+                return company
+            await companies.set_status(connection, company_id, status)
+            await companies.raise_settings_versions(connection, [company_id])
+            await audit.insert(
+                connection,
+                company_id,
+                actor=caller.identity,
+                action=action,
+                subject=f"company:{company_id}",
+                detail={"before": {"status": company.status}, "after": {"status": status}},
+            )
+        changed = replace(company, status=status, version=company.version + 1)
+        if self._tell is not None:
+            self._tell({company_id: changed.version})
+        return changed
 
     async def sync_prices(self, now: datetime) -> int:
         """Date changed settings into every company (services/prices.py); return how many companies changed."""

@@ -18,7 +18,14 @@ from secretaria.core.exchange_rate import PTAX, PublishedRate
 from secretaria.core.period import local_day
 from secretaria.outbound.exchange_rates import fetch_ptax
 from secretaria.services.crossings import settings_changed
-from secretaria.services.prices import SYNC_COMPANIES_MAX, PriceRows, add_rows, described, inverse_rate
+from secretaria.services.prices import (
+    SYNC_COMPANIES_MAX,
+    PriceRows,
+    add_rows,
+    described,
+    inverse_rate,
+    read_replaced,
+)
 from secretaria.settings import Settings
 from secretaria.store import audit, companies, prices, published_rates
 from secretaria.store.companies import Company
@@ -120,15 +127,17 @@ class ExchangeRateService:
         async with transaction(self._database.operator) as connection:
             locked = await companies.lock_heads(connection, company_ids)
             missing = await _missing(connection, await companies.read_some(connection, locked), known, now)
-            for company_id, rows in missing.items():
-                await add_rows(connection, company_id, PriceRows((), rows))
+            added = {company_id: PriceRows((), rows) for company_id, rows in missing.items()}
+            replaced = await read_replaced(connection, added)
+            for company_id, rows in added.items():
+                await add_rows(connection, company_id, rows)
                 await audit.insert(
                     connection,
                     company_id,
                     actor=PROCESS.identity,
                     action="rates.published",
                     subject=f"company:{company_id}",
-                    detail=described(PriceRows((), rows)),
+                    detail={"before": described(replaced[company_id]), "after": described(rows)},
                 )
             await companies.raise_settings_versions(connection, list(missing))
             await settings_changed(connection, list(missing), now=now)

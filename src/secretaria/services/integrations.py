@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from secretaria.core.access import PROCESS, Caller, Scope
+from secretaria.core.audit_chain import changed
 from secretaria.core.errors import InvalidInput, NotFound
 from secretaria.core.meta_cost import Choice, TodaySource, TotalSource
 from secretaria.services.scope import company_not_found, company_transaction, operator_transaction
@@ -90,7 +91,7 @@ class IntegrationService:
             await audit.insert(
                 connection, company_id, actor=caller.identity,
                 action="integration.created" if before is None else "integration.changed",
-                subject=f"integration:{wanted.integration_id}", detail=_described(checked),
+                subject=f"integration:{wanted.integration_id}", detail=_described(before, wanted, checked),
             )  # fmt: skip
             return await self._shown(connection, company_id)
 
@@ -109,6 +110,7 @@ class IntegrationService:
             await audit.insert(
                 connection, company_id, actor=caller.identity, action="integration.removed",
                 subject=f"integration:{found.integration_id}",
+                detail={"before": {name: value for name, value in _values(found).items() if value}, "after": {}},
             )  # fmt: skip
 
     def open(self, integration: Integration, column: str) -> str | None:
@@ -235,8 +237,19 @@ def _checked(change: Mapping[str, str | None]) -> dict[str, str | None]:
     return checked
 
 
-def _described(checked: Mapping[str, str | None]) -> dict[str, str | None]:
+def _described(
+    before: Integration | None, wanted: Integration, checked: Mapping[str, str | None]
+) -> dict[str, dict[str, Any]]:
     """Return a change for the audit log: ids and choices as they are, of secrets only that they were set."""
-    return {
-        name: ("set" if value else "removed") if name in SECRET_COLUMNS else value for name, value in checked.items()
-    }
+    had, has = _values(before) if before else {}, _values(wanted)
+    replaced = {name: "replaced" for name in SECRET_COLUMNS if checked.get(name) and had.get(name)}
+    return changed(had, has | replaced)
+
+
+def _values(integration: Integration) -> dict[str, str | None]:
+    choice = integration.choice
+    return (
+        {name: getattr(integration, name) for name in _IDS}
+        | {"total_source": choice.total_source.value, "today_source": choice.today_source.value}
+        | {name: "set" if name in integration.sealed else None for name in SECRET_COLUMNS}
+    )

@@ -86,6 +86,7 @@ async def _add_missing(database: Database, settings: Settings, company_ids: Sequ
         locked = await companies.lock_heads(connection, company_ids)
         page = await companies.read_some(connection, locked)
         missing = await _missing(connection, settings, page, now)
+        replaced = await read_replaced(connection, missing)
         for company_id, rows in missing.items():
             await add_rows(connection, company_id, rows)
             await audit.insert(
@@ -94,7 +95,7 @@ async def _add_missing(database: Database, settings: Settings, company_ids: Sequ
                 actor=PROCESS.identity,
                 action="prices.set",
                 subject=f"company:{company_id}",
-                detail=described(rows),
+                detail={"before": described(replaced[company_id]), "after": described(rows)},
             )
         await companies.raise_settings_versions(connection, list(missing))
         await settings_changed(connection, list(missing), now=now)
@@ -109,6 +110,21 @@ async def add_rows(connection: Connection, company_id: int, rows: PriceRows) -> 
         await prices.insert_prices(connection, company_id, rows.prices)
     if rows.rates:
         await prices.insert_rates(connection, company_id, rows.rates)
+
+
+async def read_replaced(connection: Connection, missing: Mapping[int, PriceRows]) -> dict[int, PriceRows]:
+    """Return the last rows written so far of what each company is about to get."""
+    had_prices = await prices.read_card_prices(connection, list(missing), card=FLAT_CARD)
+    had_rates = await prices.read_newest_rates(connection, list(missing))
+    found = {}
+    for company_id, rows in missing.items():
+        before, pairs = had_prices.get(company_id, {}), dict.fromkeys((row[0], row[1]) for row in rows.rates)
+        rates = had_rates.get(company_id, {})
+        found[company_id] = PriceRows(
+            tuple(before[row[1]] for row in rows.prices if row[1] in before),
+            tuple(rates[pair] for pair in pairs if pair in rates),
+        )
+    return found
 
 
 def described(rows: PriceRows) -> dict[str, list[str]]:

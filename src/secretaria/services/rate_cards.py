@@ -6,10 +6,12 @@ choice starts at the company's next local day.
 
 import hashlib
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -113,11 +115,14 @@ class RateCardService:
                 action="rate_card.imported",
                 subject=f"rate_card:{version.card}",
                 detail={
-                    "effective_from": str(version.effective_from),
-                    "currency": version.currency,
-                    "source": version.source,
-                    "checksum": version.checksum,
-                    "changed": len(plan.changes),
+                    "before": _amounts((change, change.before) for change in plan.changes),
+                    "after": _amounts((change, change.after) for change in plan.changes)
+                    | {
+                        "effective_from": str(version.effective_from),
+                        "currency": version.currency,
+                        "source": version.source,
+                        "checksum": version.checksum,
+                    },
                 },
             )
         return plan
@@ -180,7 +185,7 @@ class RateCardService:
                 actor=caller.identity,
                 action="rate_card.activated",
                 subject=f"company:{company_id}" if account_id is None else f"account:{account_id}",
-                detail={"card": card, "unit_price_rounding": rounding, "effective_from": str(tomorrow)},
+                detail={"before": _described(newest), "after": _described(choice)},
             )
         return choice
 
@@ -243,6 +248,26 @@ def read_shipped() -> list[NewVersion]:
             )
         )
     return found
+
+
+def _amounts(
+    changes: Iterable[tuple[PriceChange, tuple[tuple[int, Decimal | None], ...]]],
+) -> dict[str, Any]:
+    """Return prices for the audit log: a market and category, then its amounts from the lowest band up."""
+    return {
+        f"{change.market} {change.category}": [None if amount is None else str(amount) for _, amount in bands]
+        for change, bands in changes
+    }
+
+
+def _described(choice: CardChoice | None) -> dict[str, str]:
+    if choice is None:
+        return {}
+    return {
+        "card": choice.card,
+        "unit_price_rounding": choice.unit_price_rounding.value,
+        "effective_from": str(choice.effective_from),
+    }
 
 
 def _require_editor(caller: Caller) -> None:

@@ -101,6 +101,11 @@ async def lock_heads(connection: Connection, company_ids: Sequence[int]) -> list
     return [company_id for (company_id,) in await cursor.fetchall()]
 
 
+async def set_status(connection: Connection, company_id: int, status: str) -> None:
+    """Write a company's status, active or suspended; its head is locked."""
+    await connection.execute("UPDATE companies SET status = %s WHERE company_id = %s", (status, company_id))
+
+
 async def raise_settings_versions(connection: Connection, company_ids: Sequence[int]) -> None:
     """Tell everyone who remembers zones or prices of these companies that they moved; the heads are locked."""
     await connection.execute(
