@@ -76,6 +76,15 @@ async def sweep_webhooks(context: JobContext, timestamp: int) -> None:
         _log.info("webhooks_swept", counted=swept.counted, failed=swept.failed)
 
 
+async def sweep_alerts(context: JobContext, timestamp: int) -> None:
+    """Every minute: decide about alerts where something dated began, and prove that no crossing was missed."""
+    del timestamp
+    application = _application(context)
+    swept = await application.alerts.sweep(application.clock())
+    if swept.decided or swept.missed:
+        _log.info("alerts_swept", decided=swept.decided, missed=swept.missed)
+
+
 async def keep_house(context: JobContext, timestamp: int) -> None:
     """Every hour: partitions ahead, expired sessions, old failed logins, messages and webhooks, jobs left behind."""
     del timestamp
@@ -115,6 +124,7 @@ PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("sync_prices", "* * * * *", sync_prices),
     ("refresh_exchange_rates", "20 * * * *", refresh_exchange_rates),
     ("sweep_webhooks", "* * * * *", sweep_webhooks),
+    ("sweep_alerts", "* * * * *", sweep_alerts),
     ("keep_house", "7 * * * *", keep_house),
     ("sync_meta", "* * * * *", sync_meta),
 )
