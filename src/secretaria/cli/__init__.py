@@ -16,6 +16,7 @@ from secretaria.cli.data import close, import_file, report
 from secretaria.cli.demo import app as demo
 from secretaria.cli.doctor import doctor
 from secretaria.cli.output import print_note, printable
+from secretaria.cli.plans import app as plans
 from secretaria.cli.rates import app as rates
 from secretaria.cli.servers import migrate, up, web, worker
 from secretaria.core.errors import ConfigurationError, InvalidInput, NotAllowed, NotFound, SecretariaError
@@ -53,6 +54,7 @@ app.command("import")(import_file)
 app.command()(erase)
 for name, group in (
     ("company", companies),
+    ("plan", plans),
     ("api-key", api_keys),
     ("user", users),
     ("panel-token", panel_tokens),

@@ -1,5 +1,6 @@
-"""`secretaria company`: make and list companies."""
+"""`secretaria company`: make and list companies, give them plans, suspend them."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,10 @@ from secretaria.cli.output import print_json, print_note, print_table, print_val
 
 if TYPE_CHECKING:
     from secretaria.bootstrap import Application
+    from secretaria.core.plan import PlanChoice
     from secretaria.store.companies import Company
 
-app = typer.Typer(no_args_is_help=True, help="Make and list companies.")
+app = typer.Typer(no_args_is_help=True, help="Make and list companies, give them plans, suspend them.")
 
 
 class Currency(StrEnum):
@@ -78,6 +80,73 @@ def list_companies(
         )
     else:
         print_note('No companies yet. Make one: secretaria company create "Clínica Sorriso"')
+
+
+@app.command("plan")
+def set_plan(
+    company: Annotated[int, typer.Option(help="The company's id.")],
+    plan: Annotated[str, typer.Option(help="The plan's name or id, or none.")],
+    effective_from: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="The company's first day with it; its today without this."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the choice as JSON.")] = False,
+) -> None:
+    """Let a company have a plan, or none, from its today or a later day; print that day.
+
+    What is crossed already raises its alerts at once.
+
+    Example: secretaria company plan --company 1 --plan Pro --from 2027-01-01
+    """
+
+    async def step(application: "Application") -> "PlanChoice":
+        from secretaria.cli.plans import named_plan
+        from secretaria.core.access import PROCESS
+        from secretaria.services.plans import NO_PLAN
+
+        return await application.plans.assign(
+            PROCESS,
+            company,
+            None if plan.casefold() == NO_PLAN else named_plan(plan),
+            effective_from=effective_from.date() if effective_from else None,
+            now=application.clock(),
+        )
+
+    choice = run(step)
+    name = "no plan" if choice.name is None else printable(choice.name)
+    print_note(f"Company {company} has {name} from {choice.effective_from} on.")
+    described = {"plan_id": choice.plan_id, "plan": choice.name, "effective_from": choice.effective_from.isoformat()}
+    print_json(described) if as_json else print_value(choice.effective_from)
+
+
+@app.command()
+def suspend(company: Annotated[int, typer.Argument(help="The company's id.")]) -> None:
+    """Let the company's entitlement checks say no, from the next one on. Its usage is counted all the same.
+
+    Example: secretaria company suspend 1
+    """
+    _print_status(company, is_suspended=True)
+
+
+@app.command()
+def reactivate(company: Annotated[int, typer.Argument(help="The company's id.")]) -> None:
+    """End a company's suspension.
+
+    Example: secretaria company reactivate 1
+    """
+    _print_status(company, is_suspended=False)
+
+
+def _print_status(company_id: int, *, is_suspended: bool) -> None:
+    async def step(application: "Application") -> "Company":
+        from secretaria.core.access import PROCESS
+
+        service = application.companies
+        return await (service.suspend if is_suspended else service.reactivate)(PROCESS, company_id)
+
+    company = run(step)
+    print_note(f"{printable(company.name)} is {company.status}.")
+    print_value(company.status)
 
 
 def _described(company: "Company") -> dict[str, object]:

@@ -51,11 +51,18 @@ class Forecast:
 
 
 def forecast(
-    daily: Sequence[tuple[date, Decimal]], used: Decimal, limit: Decimal, today: date, period_end: date
+    daily: Sequence[tuple[date, Decimal]],
+    used: Decimal,
+    limit: Decimal,
+    today: date,
+    period_end: date,
+    *,
+    today_so_far: Decimal | None = None,
 ) -> Forecast:
     """Return when `used` will reach the limit before period_end (exclusive).
 
-    daily are the period's complete days, those without usage as zeros; what `used` holds beyond them is today's.
+    daily are the period's complete days, those without usage as zeros; today_so_far is what today has already, and
+    None stands for what `used` holds beyond the complete days.
     Of a limit of 1000 with 100 on each of ten days and nothing yet today: reached on the tenth day from today.
     """
     if used >= limit:
@@ -63,12 +70,14 @@ def forecast(
     if len(daily) < COMPLETE_DAYS_MIN:
         return Forecast(ForecastOutcome.UNKNOWN, reason=TOO_LITTLE_DATA)
     pace = _Pace.of(daily)
-    today_so_far = max(Fraction(used) - sum((Fraction(value) for _, value in daily), _ZERO), _ZERO)
+    so_far = Fraction(used) if today_so_far is None else Fraction(today_so_far)
+    if today_so_far is None:
+        so_far -= sum((Fraction(value) for _, value in daily), _ZERO)
     missing = Fraction(limit) - Fraction(used)
     earliest = likely = latest = None
     expected, day, days = _ZERO, today, 0
     while day < period_end:
-        expected += pace.on(day) if days else max(pace.on(day) - today_so_far, _ZERO)
+        expected += pace.on(day) if days else max(pace.on(day) - max(so_far, _ZERO), _ZERO)
         days += 1
         gap, spread_squared = missing - expected, pace.spread_squared(days)
         if earliest is None and (gap <= 0 or gap * gap <= spread_squared):

@@ -5,11 +5,15 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from secretaria.core.access import Caller, Scope
 from secretaria.core.errors import InvalidInput
 from secretaria.core.period import Period, day_of, local_day, month_of, week_of
 from secretaria.core.price import PriceBook
+from secretaria.core.rating import rate
 from secretaria.services.figures import (
+    AlertFigures,
     History,
     Overview,
     OverviewRow,
@@ -22,9 +26,10 @@ from secretaria.services.figures import (
     rated_from,
     rated_once,
 )
+from secretaria.services.plan_usage import read_plan_usage
 from secretaria.services.scope import company_not_found, company_transaction, operator_transaction
 from secretaria.settings import Settings
-from secretaria.store import companies, prices, usage_reads
+from secretaria.store import alerts, companies, prices, usage_reads
 from secretaria.store.companies import Company
 from secretaria.store.database import Connection, Database, transaction
 from secretaria.store.heads import read_versions
@@ -34,6 +39,7 @@ DAY_POINTS: Final = 7
 WEEK_POINTS: Final = 8
 OVERVIEW_COMPANIES_MAX: Final = 100
 VERSIONS_COMPANIES_MAX: Final = 10_000
+SUMMARY_ALERTS_MAX: Final = 20
 
 
 class HistoryPeriod(StrEnum):
@@ -60,7 +66,11 @@ class AnalyticsReads:
             month, week = month_of(today), week_of(today)
             whole = Period(min(month.start, week.start), max(month.end, week.end))
             usage, book = await _read_usage(connection, company, whole)
-        schedule, rated = company.schedule, rated_once(usage, book)
+            # Rated once for all blocks and limits; a day's charges are the same in each.
+            rated = rate([day.line for day in usage], book)
+            plan = await read_plan_usage(connection, company, now=now, usage=usage, book=book, whole=rated)
+            newest = await alerts.read_recent(connection, company_id, limit=SUMMARY_ALERTS_MAX, since=month.start)
+        schedule = company.schedule
         return Summary(
             company=company_figures(company, today),
             as_of=local_time(schedule, now),
@@ -68,8 +78,8 @@ class AnalyticsReads:
             current=block(usage, book, schedule, month, whole=rated),
             daily=block(usage, book, schedule, day_of(today), whole=rated),
             weekly=block(usage, book, schedule, week, whole=rated),
-            plan=None,
-            alerts=[],
+            plan=plan,
+            alerts=[msgspec.convert(alerts.as_json(alert), AlertFigures) for alert in newest],
             version=company.version,
         )
 

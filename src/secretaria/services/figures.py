@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from secretaria.core import money
+from secretaria.core.crossing import AlertKind, AlertLevel
 from secretaria.core.event import Direction
 from secretaria.core.exchange_rate import is_stale_on
+from secretaria.core.forecast import ForecastOutcome
+from secretaria.core.limit import LimitState
 from secretaria.core.period import Period, ZoneSchedule, local_day, month_of
+from secretaria.core.plan import LimitMetric
 from secretaria.core.price import ExchangeRate, PriceBook
 from secretaria.core.rating import NotPriced, Rating, rate
 from secretaria.store.companies import Company
@@ -90,6 +93,73 @@ class UsageBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitForecast:
+    """When 100 % is reached at the pace of the month's complete days (core/forecast.py).
+
+    outcome is reached, expected (within the month: earliest to latest, most likely on `likely`), not_expected or
+    unknown, with the reason. Days are local ones, null where not within the month. percent_at_end: the month's end.
+    """
+
+    outcome: ForecastOutcome
+    reason: str | None
+    earliest: date | None
+    likely: date | None
+    latest: date | None
+    percent_at_end: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUsage:
+    """One limit and what is used of it. limit and used are integers, of the cost exact texts in the plan's currency.
+
+    percent is cut to two decimals. While lower_bound is true something has no price, and the cost is at least `used`.
+    """
+
+    metric: LimitMetric
+    limit: int | str
+    used: int | str
+    percent: str
+    state: LimitState
+    lower_bound: bool
+    forecast: LimitForecast
+
+
+@dataclass(frozen=True, slots=True)
+class PlanUsage:
+    """The plan that holds today, since effective_from, and the month so far against each of its limits."""
+
+    id: int
+    name: str
+    currency: str
+    thresholds: list[int]
+    hard: bool
+    effective_from: date
+    limits: list[LimitUsage]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFigures:
+    """An alert: used passed a threshold of a limit (kind limit), or something has no price (kind not_priced)."""
+
+    id: int
+    company_id: int
+    kind: AlertKind
+    metric: LimitMetric
+    threshold: int | None
+    level: AlertLevel
+    period_start: date
+    used: int | str
+    limit: int | str | None
+    percent: str | None
+    currency: str | None
+    plan: str | None
+    fired_at: datetime
+    resolved_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """GET /api/analytics/summary: this month, today and this week of one company, as of one moment."""
 
@@ -99,8 +169,8 @@ class Summary:
     current: UsageBlock
     daily: UsageBlock
     weekly: UsageBlock
-    plan: None
-    alerts: list[Any]
+    plan: PlanUsage | None
+    alerts: list[AlertFigures]
     version: int
 
 

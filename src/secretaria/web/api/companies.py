@@ -93,3 +93,21 @@ async def get_company(
 ) -> CompanyOut:
     """Return one company."""
     return CompanyOut.of(await application_of(request).companies.get(caller, path_company_id(company_id)))
+
+
+@router.post("/{company_id}/suspend")
+async def suspend_company(
+    request: Request, company_id: str, caller: Annotated[Caller, Depends(caller_of)]
+) -> CompanyOut:
+    """Let entitlement checks of the company say no; its usage is counted all the same. Operator's, companies:write."""
+    caller.require_operator()
+    return CompanyOut.of(await application_of(request).companies.suspend(caller, path_company_id(company_id)))
+
+
+@router.post("/{company_id}/reactivate")
+async def reactivate_company(
+    request: Request, company_id: str, caller: Annotated[Caller, Depends(caller_of)]
+) -> CompanyOut:
+    """End a suspension. Operator's credentials with companies:write."""
+    caller.require_operator()
+    return CompanyOut.of(await application_of(request).companies.reactivate(caller, path_company_id(company_id)))
