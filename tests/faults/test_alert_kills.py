@@ -25,7 +25,7 @@ def write(endpoints: Endpoints, companies: list[int], failpoint: str = "") -> in
     env = os.environ | {"SECRETARIA_FAILPOINT": failpoint, "SECRETARIA_TEST": "1"}
     command = [sys.executable, PROGRAM, endpoints.database_url, endpoints.redis_url, ",".join(map(str, companies)), str(EVENTS)]
     root = Path(__file__).parents[2]
-    return subprocess.run(command, env=env | {"PYTHONPATH": str(root)}, cwd=root, check=False, timeout=60).returncode
+    return subprocess.run(command, env=env | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"}, cwd=root, check=False, timeout=60).returncode
 
 
 @pytest.mark.parametrize("point", POINTS)
