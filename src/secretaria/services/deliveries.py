@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -43,3 +44,8 @@ async def enqueue(connection: Connection, news: Sequence[News], *, now: datetime
 def body_of(event_type: str, data: dict[str, Any], at: datetime) -> str:
     """Return what is sent, byte for byte: {"type", "timestamp", "data"}, amounts as text."""
     return msgspec.json.encode({"type": event_type, "timestamp": at, "data": data}).decode()
+
+
+def shown_address(address: str) -> str:
+    """Return an address as logs and people see it: of a URL's query, which may be a key, only that there is one."""
+    return urlsplit(address)._replace(query="…").geturl() if "?" in address else address
