@@ -249,16 +249,19 @@ class _Exchange:
         raise _Failed(Failure.BROKEN_ANSWER if self._received_bytes else Failure.CONNECTION_LOST)
 
     async def start_of_body(self, deadline_s: float) -> bytes:
-        """Return up to SHOWN_BYTES of the body: what has come when it ends, breaks off or takes too long."""
+        """Return the first SHOWN_BYTES of the body, or what had come of them when it ended, broke off or took too long.
+
+        The rest is read past up to ANSWER_BYTES_MAX: many a receiver takes a connection that is cut off for a failure.
+        """
         shown = bytearray()
         until_s = min(deadline_s, asyncio.get_running_loop().time() + BODY_TIMEOUT_S)
         try:
             async with asyncio.timeout_at(until_s):
-                while len(shown) < SHOWN_BYTES and isinstance(event := await self._next_event(), h11.Data):
-                    shown += event.data
+                while isinstance(event := await self._next_event(), h11.Data):
+                    shown += event.data[: SHOWN_BYTES - len(shown)]
         except (OSError, _Failed):
             pass  # the status stands: the receiver has said what became of it
-        return bytes(shown[:SHOWN_BYTES])
+        return bytes(shown)
 
     async def _next_event(self) -> object:
         try:
