@@ -47,6 +47,26 @@ ROUTES: dict[str, Access | str] = {
     "GET /api/companies/{company_id}": Access(
         "/api/companies/{ours}", 200, 200, 200, foreign="/api/companies/{theirs}"
     ),
+    "POST /api/companies/{company_id}/suspend": Access(
+        "/api/companies/{ours}/suspend", 200, 403, 403, foreign="/api/companies/{theirs}/suspend"
+    ),
+    "POST /api/companies/{company_id}/reactivate": Access(
+        "/api/companies/{ours}/reactivate", 200, 403, 403, foreign="/api/companies/{theirs}/reactivate"
+    ),
+    "PUT /api/companies/{company_id}/plan": Access(
+        "/api/companies/{ours}/plan", 200, 403, 403, body={"plan": None}, foreign="/api/companies/{theirs}/plan"
+    ),
+    "GET /api/companies/{company_id}/plan": Access(
+        "/api/companies/{ours}/plan", 200, 200, 200, foreign="/api/companies/{theirs}/plan"
+    ),
+    # Plans that companies have, or have not: tests/web/test_plans.py.
+    "POST /api/plans": Access("/api/plans", 201, 403, 403, body={"name": "Pro"}),
+    "GET /api/plans": Access("/api/plans", 200, 200, 200),
+    "GET /api/plans/{plan_id}": Access("/api/plans/987654321", 404, 404, 404),
+    "POST /api/plans/{plan_id}/limits": Access("/api/plans/987654321/limits", 404, 403, 403, body={"messages": 5}),
+    "PATCH /api/companies/{company_id}": Access(
+        "/api/companies/{ours}", 200, 403, 403, body={"name": "Outra"}, foreign="/api/companies/{theirs}"
+    ),
     "POST /api/keys": Access("/api/keys", 201, 201, 403, body={}),
     "GET /api/keys": Access("/api/keys", 200, 200, 403, foreign="/api/keys?company_id={theirs}"),
     "DELETE /api/keys/{key_id}": Access("/api/keys/{key}", 204, 204, 403, foreign="/api/keys/{foreign_key}"),
