@@ -224,13 +224,26 @@ async def test_members_manage_no_users(access: AccessService, company_id: int) -
     for step in (
         access.create_user(member, "b@example.com", role="member", company_id=company_id, password=PASSWORD),
         access.list_users(member),
-        access.list_users(member, company_id),
         access.disable_user(member, EMAIL),
         access.set_password(member, EMAIL, PASSWORD),
         access.panel_token(member, EMAIL),
     ):
         with pytest.raises(NotAllowed):
             await step
+
+
+async def test_members_see_who_else_is_of_their_company_and_keys_that_only_read_do_not(
+    access: AccessService, company_id: int
+) -> None:
+    await access.create_user(PROCESS, "b@example.com", role="member", company_id=company_id, password=PASSWORD)
+    member = Caller(company_id, "user:9", frozenset({Scope.KEYS_WRITE}))
+    assert [user.email for user in await access.list_users(member, company_id)] == ["b@example.com"]
+    with pytest.raises(NotFound):
+        await access.list_users(member, company_id + 1)
+    with pytest.raises(NotFound):
+        await access.list_users(member, 0)
+    with pytest.raises(NotAllowed):
+        await access.list_users(Caller(company_id, "key:1", frozenset({Scope.ANALYTICS_READ})), company_id)
 
 
 async def test_a_disabled_user_gets_no_token_by_any_way(access: AccessService, application: Application) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from tests.shop import OPERATOR, key_of, rows
+from tests.shop import OPERATOR, event, key_of, rows
 from tests.usage_rows import Use, write
 
 from secretaria.bootstrap import Application
@@ -290,3 +290,65 @@ async def test_what_create_returns_is_what_is_stored(application: Application) -
         OPERATOR, "A", timezone="Pacific/Apia", currency="USD", demo=True, now=NOW
     )
     assert replace(company) == await application.companies.get(OPERATOR, company.company_id)
+
+
+CNPJ = "11.222.333/0001-81"
+
+
+async def test_a_change_is_previewed_written_once_and_told_from_what_to_what(
+    application: Application, endpoints: Endpoints
+) -> None:
+    company = await application.companies.create(OPERATOR, "Clínica", now=NOW)
+    change = {"name": " Clínica Sorriso ", "legal_name": "Sorriso Ltda.", "tax_id": CNPJ, "timezone": "America/Manaus"}
+    before, after = await application.companies.preview(OPERATOR, company.company_id, change, NOW)
+    assert before == await application.companies.get(OPERATOR, company.company_id)
+    assert after.schedule.rows[-1] == (date(2026, 11, 21), "America/Manaus")
+    changed = await application.companies.update(OPERATOR, company.company_id, change, NOW)
+    assert changed == await application.companies.get(OPERATOR, company.company_id)
+    assert (changed.name, changed.legal_name, changed.tax_id) == ("Clínica Sorriso", "Sorriso Ltda.", "11222333000181")
+    kept = {**change, "name": "Clínica Sorriso"}
+    assert await application.companies.update(OPERATOR, company.company_id, kept, NOW) == changed
+    (line, *_) = await application.audit.page(OPERATOR, company.company_id)
+    assert (line.sequence, line.action, line.detail["before"]["name"]) == (2, "company.changed", "Clínica")
+    assert line.detail["after"] == {
+        "name": "Clínica Sorriso", "legal_name": "Sorriso Ltda.", "tax_id": "11222333000181",
+        "timezone": "America/Manaus",
+    }  # fmt: skip
+    bare = await application.companies.update(OPERATOR, company.company_id, {"legal_name": "", "tax_id": None}, NOW)
+    assert (bare.legal_name, bare.tax_id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"name": ""}, "invalid_name"), ({"legal_name": "a\u202eb"}, "invalid_legal_name"),
+        ({"tax_id": "11.222.333/0001-82"}, "invalid_tax_id"), ({"timezone": "Mars/Phobos"}, "unknown_timezone"),
+        ({"currency": "EUR"}, "unknown_currency"),
+    ],
+)  # fmt: skip
+async def test_a_change_that_cannot_be_taken_changes_nothing(
+    application: Application, change: dict[str, str], code: str
+) -> None:
+    company = await application.companies.create(OPERATOR, "Clínica", now=NOW)
+    with pytest.raises(InvalidInput) as caught:
+        await application.companies.update(OPERATOR, company.company_id, {"legal_name": "Nova"} | change, NOW)
+    assert caught.value.code == code
+    assert await application.companies.get(OPERATOR, company.company_id) == company
+    with pytest.raises(NotAllowed):
+        await application.companies.update(key_of(company.company_id), company.company_id, change, NOW)
+
+
+async def test_the_currency_changes_until_the_first_usage_and_brings_its_exchange_rate(
+    application: Application, endpoints: Endpoints
+) -> None:
+    company = await application.companies.create(OPERATOR, "Clínica", now=NOW)
+    changed = await application.companies.update(OPERATOR, company.company_id, {"currency": "USD"}, NOW)
+    assert changed.currency == "USD"
+    pairs = [(base, quote) for base, quote, _, _ in rows(endpoints.admin_url, RATES, company.company_id)]
+    assert pairs == [("USD", "BRL"), ("BRL", "USD")]
+    sent = event("1", subject=company.company_id, time=NOW, messages=1)
+    answer = await application.ingest.submit(OPERATOR, [(0, sent)], now=NOW)
+    assert answer.accepted == 1
+    with pytest.raises(InvalidInput) as caught:
+        await application.companies.update(OPERATOR, company.company_id, {"currency": "BRL"}, NOW)
+    assert caught.value.code == "currency_fixed"

@@ -30,7 +30,10 @@ def create(
     timezone: Annotated[
         str, typer.Option(help="IANA time zone; it decides when the company's day begins.")
     ] = "America/Sao_Paulo",
+    *,
     currency: Annotated[Currency, typer.Option(help="Fixed after its first usage.")] = Currency.BRL,
+    legal_name: Annotated[str | None, typer.Option(help="The registered name.")] = None,
+    tax_id: Annotated[str | None, typer.Option(metavar="CNPJ", help="The CNPJ, with or without its dots.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the company as JSON.")] = False,
 ) -> None:
     """Make a company and print its id.
@@ -42,12 +45,46 @@ def create(
         from secretaria.core.access import PROCESS
 
         return await application.companies.create(
-            PROCESS, name, timezone=timezone, currency=currency.value, now=application.clock()
-        )
+            PROCESS, name, timezone=timezone, currency=currency.value, legal_name=legal_name, tax_id=tax_id,
+            now=application.clock(),
+        )  # fmt: skip
 
     company = run(step)
     print_note(f"Made {printable(company.name)}: days begin in {company.timezone}, amounts in {company.currency}.")
     print_json(_described(company)) if as_json else print_value(company.company_id)
+
+
+@app.command()
+def update(
+    company: Annotated[int, typer.Option(min=1, help="The company's id.")],
+    *,
+    name: Annotated[str | None, typer.Option(help="Another name.")] = None,
+    legal_name: Annotated[str | None, typer.Option(help="Another registered name; empty removes it.")] = None,
+    tax_id: Annotated[str | None, typer.Option(metavar="CNPJ", help="Another CNPJ; empty removes it.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="Another time zone, from its next midnight on.")] = None,
+    currency: Annotated[Currency | None, typer.Option(help="Another currency, before its first usage.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the company as JSON.")] = False,
+) -> None:
+    """Change a company; what is left out stays.
+
+    Example: secretaria company update --company 1 --legal-name "Sorriso Odontologia Ltda." --tax-id 11.222.333/0001-81
+    """
+    given = {
+        "name": name, "legal_name": legal_name, "tax_id": tax_id, "timezone": timezone,
+        "currency": currency and currency.value,
+    }  # fmt: skip
+    change = {field: value for field, value in given.items() if value is not None}
+    if not change:
+        raise typer.BadParameter("say what to change", param_hint="'--name'")
+
+    async def step(application: "Application") -> "Company":
+        from secretaria.core.access import PROCESS
+
+        return await application.companies.update(PROCESS, company, change, application.clock())
+
+    changed = run(step)
+    print_note(f"Changed {printable(changed.name)}.")
+    print_json(_described(changed)) if as_json else print_value(changed.company_id)
 
 
 @app.command("list")
@@ -153,6 +190,8 @@ def _described(company: "Company") -> dict[str, object]:
     return {
         "id": company.company_id,
         "name": company.name,
+        "legal_name": company.legal_name,
+        "tax_id": company.tax_id,
         "status": company.status,
         "timezone": company.timezone,
         "currency": company.currency,

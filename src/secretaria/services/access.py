@@ -159,11 +159,11 @@ class AccessService:
         return user
 
     async def list_users(self, caller: Caller, company_id: int | None = None) -> list[User]:
-        """Return a company's users; without a company everyone's."""
+        """Return a company's users; without a company everyone's. Who may make keys of a company sees its users."""
         if company_id is None:
             async with operator_transaction(self._database, caller) as connection:
                 return await users.list_all(connection, None)
-        caller.require_operator()
+        caller.require_scope(Scope.KEYS_WRITE)
         async with company_transaction(self._database, caller, company_id) as connection:
             return await users.list_all(connection, company_id)
 

@@ -1,15 +1,30 @@
-"""Companies: made, listed, moved to another time zone. Every change is one transaction with its audit line."""
+"""Companies: made, listed, changed, suspended. Every change is one transaction with its audit line."""
 
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from secretaria.core.access import Caller, Scope
-from secretaria.core.errors import DuplicateKey, InvalidInput, NotAllowed
-from secretaria.core.period import DEFAULT_TIMEZONE, ZoneSchedule, local_day, valid_timezone
+from secretaria.core.audit_chain import changed
+from secretaria.core.errors import NotAllowed
+from secretaria.core.period import DEFAULT_TIMEZONE, ZoneSchedule, local_day
 from secretaria.core.price import default_whatsapp_prices
+from secretaria.services.company_identity import (
+    CURRENCIES as CURRENCIES,  # noqa: PLC0414
+)
+from secretaria.services.company_identity import (
+    changed_company,
+    check_currency,
+    check_timezone,
+    identity_values,
+    valid_legal_name,
+    valid_tax_id,
+    write_change,
+)
+from secretaria.services.company_identity import (
+    valid_name as valid_name,  # noqa: PLC0414
+)
 from secretaria.services.crossings import settings_changed
 from secretaria.services.prices import PriceRows, add_rows, described, rows_of_settings, sync_prices
 from secretaria.services.scope import company_not_found, company_transaction, operator_transaction
@@ -18,15 +33,9 @@ from secretaria.store import audit, companies
 from secretaria.store.companies import Company
 from secretaria.store.database import Database
 
-NAME_CHARS_MAX: Final = 200
 PAGE_COMPANIES_MAX: Final = 200
-CURRENCIES: Final = ("BRL", "USD")
 
 Tell = Callable[[dict[int, int]], None]
-
-# Controls, surrogates, line breaks, and what turns the direction of text: a name must read as it is stored.
-_REFUSED_CATEGORIES: Final = frozenset(("Cc", "Cs", "Co", "Cn", "Zl", "Zp"))
-_TURNS_TEXT: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class CompanyService:
@@ -47,19 +56,21 @@ class CompanyService:
         *,
         timezone: str = DEFAULT_TIMEZONE,
         currency: str = "BRL",
+        legal_name: str | None = None,
+        tax_id: str | None = None,
         demo: bool = False,
         now: datetime,
     ) -> Company:
         """Make a company with its first zone, the settings' prices and the product's WhatsApp card.
 
-        Raises InvalidInput (invalid_name, unknown_timezone, unknown_currency) and NotAllowed.
+        Raises InvalidInput (invalid_name, invalid_legal_name, invalid_tax_id, unknown_timezone, unknown_currency)
+        and NotAllowed.
         """
-        caller.require_operator()
-        caller.require_scope(Scope.COMPANIES_WRITE)
+        _require_editor(caller)
         name = valid_name(name)
-        _check_timezone(timezone)
-        if currency not in CURRENCIES:
-            raise InvalidInput("the currency is BRL or USD", code="unknown_currency", pointer="currency")
+        check_timezone(timezone)
+        check_currency(currency)
+        legal_name, tax_id = valid_legal_name(legal_name), valid_tax_id(tax_id)
         today = local_day(ZoneSchedule.single(timezone), now)
         rows = rows_of_settings(self._settings, currency=currency, effective_from=today)
         rows = PriceRows((*rows.prices, *default_whatsapp_prices()), rows.rates)
@@ -67,8 +78,14 @@ class CompanyService:
             company_id = await companies.insert(
                 connection, name, timezone=timezone, currency=currency, demo=demo, now=now, today=today
             )
+            schedule = ZoneSchedule(((today, timezone),))
+            company = Company(
+                company_id, name, "active", currency, demo, now, timezone, schedule, 0, legal_name, tax_id
+            )
+            if legal_name or tax_id:
+                await companies.write_identity(connection, company)
             await add_rows(connection, company_id, rows)
-            detail = {"name": name, "timezone": timezone, "currency": currency, "demo": demo} | described(rows)
+            detail = identity_values(company) | {"demo": demo} | described(rows)
             await audit.insert(
                 connection,
                 company_id,
@@ -77,8 +94,7 @@ class CompanyService:
                 subject=f"company:{company_id}",
                 detail={"before": {}, "after": detail},
             )
-        schedule = ZoneSchedule(((today, timezone),))
-        return Company(company_id, name, "active", currency, demo, now, timezone, schedule, version=0)
+        return company
 
     async def get(self, caller: Caller, company_id: int) -> Company:
         """Return one company; raises NotFound when there is none or it is not the caller's."""
@@ -103,45 +119,60 @@ class CompanyService:
         async with operator_transaction(self._database, caller) as connection:
             return await companies.read_page(connection, after=after, limit=limit)
 
+    async def preview(
+        self, caller: Caller, company_id: int, change: Mapping[str, str | None], now: datetime
+    ) -> tuple[Company, Company]:
+        """Return a company as it is and as `update` would leave it; nothing is written. Raises as `update`."""
+        _require_editor(caller)
+        async with company_transaction(self._database, caller, company_id) as connection:
+            before = await companies.read(connection, company_id)
+            if before is None:
+                raise company_not_found()
+            return before, await changed_company(connection, before, change, now)
+
+    async def update(
+        self, caller: Caller, company_id: int, change: Mapping[str, str | None], now: datetime
+    ) -> Company:
+        """Change what FIELDS name: what is left out stays, None or "" removes legal_name or tax_id.
+
+        Another zone holds from the company's next local midnight on. Raises InvalidInput (invalid_name,
+        invalid_legal_name, invalid_tax_id, unknown_timezone, unknown_currency, currency_fixed), DuplicateKey
+        (timezone_change_pending), NotFound and NotAllowed.
+        """
+        _require_editor(caller)
+        async with company_transaction(self._database, caller, company_id) as connection:
+            if not await companies.lock_heads(connection, [company_id]):
+                raise company_not_found()
+            before = await companies.read(connection, company_id)
+            if before is None:
+                raise company_not_found()
+            after = await changed_company(connection, before, change, now)
+            if after == before:
+                return before
+            await write_change(connection, self._settings, before, after, now)
+            await companies.raise_settings_versions(connection, [company_id])
+            await settings_changed(connection, [company_id], now=now)
+            detail = changed(identity_values(before), identity_values(after))
+            await audit.insert(
+                connection,
+                company_id,
+                actor=caller.identity,
+                action="company.changed",
+                subject=f"company:{company_id}",
+                detail=detail,
+            )
+        after = replace(after, version=before.version + 1)
+        if self._tell is not None:
+            self._tell({company_id: after.version})
+        return after
+
     async def set_timezone(self, caller: Caller, company_id: int, timezone: str, now: datetime) -> Company:
         """Let another zone hold from the company's next local midnight on; no figure of the past moves.
 
         The zone it has already changes nothing. Raises InvalidInput (unknown_timezone), DuplicateKey
         (timezone_change_pending) while an earlier change has yet to take effect, NotFound and NotAllowed.
         """
-        caller.require_operator()
-        caller.require_scope(Scope.COMPANIES_WRITE)
-        _check_timezone(timezone)
-        async with company_transaction(self._database, caller, company_id) as connection:
-            if not await companies.lock_heads(connection, [company_id]):
-                raise company_not_found()
-            company = await companies.read(connection, company_id)
-            if company is None:
-                raise company_not_found()
-            if company.timezone == timezone:
-                return company
-            tomorrow = local_day(company.schedule, now) + timedelta(days=1)
-            if company.schedule.rows[-1][0] >= tomorrow:
-                raise DuplicateKey(
-                    f"the change to {company.timezone} takes effect on {company.schedule.rows[-1][0]}; "
-                    "another one can be made from that day on",
-                    code="timezone_change_pending",
-                )
-            await companies.insert_timezone(connection, company_id, effective_from=tomorrow, timezone=timezone)
-            await companies.raise_settings_versions(connection, [company_id])
-            await settings_changed(connection, [company_id], now=now)
-            after = {"timezone": timezone, "effective_from": str(tomorrow)}
-            detail = {"before": {"timezone": company.timezone}, "after": after}
-            await audit.insert(
-                connection,
-                company_id,
-                actor=caller.identity,
-                action="timezone.set",
-                subject=f"company:{company_id}",
-                detail=detail,
-            )
-        schedule = ZoneSchedule((*company.schedule.rows, (tomorrow, timezone)))
-        return replace(company, timezone=timezone, schedule=schedule, version=company.version + 1)
+        return await self.update(caller, company_id, {"timezone": timezone}, now)
 
     async def suspend(self, caller: Caller, company_id: int) -> Company:
         """Let every entitlement check of the company say no from now on; usage that happens is counted all the same.
@@ -185,25 +216,9 @@ class CompanyService:
         return await sync_prices(self._database, self._settings, now)
 
 
-def valid_name(name: str) -> str:
-    """Return the name trimmed and composed (NFC); raises InvalidInput (invalid_name)."""
-    name = unicodedata.normalize("NFC", name).strip()
-    refused = any(unicodedata.category(char) in _REFUSED_CATEGORIES or char in _TURNS_TEXT for char in name)
-    visible = any(unicodedata.category(char)[0] in "LNPS" for char in name)
-    if refused or not visible or len(name) > NAME_CHARS_MAX:
-        raise InvalidInput(
-            f"a name has 1 to {NAME_CHARS_MAX} characters, none of them a control or text-direction character",
-            code="invalid_name",
-            pointer="name",
-        )
-    return name
-
-
-def _check_timezone(timezone: str) -> None:
-    if not valid_timezone(timezone):
-        raise InvalidInput(
-            "not an IANA time zone such as America/Sao_Paulo", code="unknown_timezone", pointer="timezone"
-        )
+def _require_editor(caller: Caller) -> None:
+    caller.require_operator()
+    caller.require_scope(Scope.COMPANIES_WRITE)
 
 
 def _require_reader(caller: Caller, company_id: int) -> None:

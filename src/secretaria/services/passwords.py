@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,17 @@ PARALLELISM = 1
 CONCURRENT_MAX = 2
 WAITING_MAX = 200
 RETRY_AFTER_S = 2
+
+
+GENERATED_GROUPS = 4
+GENERATED_GROUP_CHARS = 5
+_READABLE = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+def generated_password() -> str:
+    """Return a first password of 99 bits that can be read aloud: no l, o, i, 0 or 1."""
+    groups = ("".join(secrets.choice(_READABLE) for _ in range(GENERATED_GROUP_CHARS)) for _ in range(GENERATED_GROUPS))
+    return "-".join(groups)
 
 
 def _b64(value: bytes) -> str:

@@ -22,10 +22,13 @@ class Company:
     timezone: str
     schedule: ZoneSchedule
     version: int
+    legal_name: str | None = None
+    tax_id: str | None = None
 
 
 _COMPANY = (
-    "SELECT c.company_id, c.name, c.status, c.currency, c.demo, c.created_at, z.days, z.names, h.version "
+    "SELECT c.company_id, c.name, c.status, c.currency, c.demo, c.created_at, z.days, z.names, h.version, "
+    "c.legal_name, c.tax_id "
     "FROM companies AS c JOIN company_heads AS h ON h.company_id = c.company_id "
     "CROSS JOIN LATERAL (SELECT array_agg(effective_from ORDER BY effective_from) AS days, "
     "array_agg(timezone ORDER BY effective_from) AS names "
@@ -34,9 +37,11 @@ _COMPANY = (
 
 
 def _company(row: Sequence[Any]) -> Company:
-    company_id, name, status, currency, demo, created_at, days, names, version = row
+    company_id, name, status, currency, demo, created_at, days, names, version, legal_name, tax_id = row
     schedule = ZoneSchedule(tuple(zip(days, names, strict=True)))
-    return Company(company_id, name, status, currency, demo, created_at, names[-1], schedule, version)
+    return Company(
+        company_id, name, status, currency, demo, created_at, names[-1], schedule, version, legal_name, tax_id
+    )
 
 
 async def read(connection: Connection, company_id: int) -> Company | None:
@@ -99,6 +104,14 @@ async def lock_heads(connection: Connection, company_ids: Sequence[int]) -> list
         (sorted(company_ids),),
     )
     return [company_id for (company_id,) in await cursor.fetchall()]
+
+
+async def write_identity(connection: Connection, company: Company) -> None:
+    """Write a company's name, registered name, CNPJ and currency; its head is locked."""
+    await connection.execute(
+        "UPDATE companies SET name = %s, legal_name = %s, tax_id = %s, currency = %s WHERE company_id = %s",
+        (company.name, company.legal_name, company.tax_id, company.currency, company.company_id),
+    )
 
 
 async def set_status(connection: Connection, company_id: int, status: str) -> None:

@@ -20,11 +20,23 @@ TEXT_CHARS_MAX = 1_000
 
 
 class CompanyBody(Body):
-    """A company to make. The time zone is an IANA name, the currency BRL or USD."""
+    """A company to make. The time zone is an IANA name, the currency BRL or USD, tax_id a CNPJ."""
 
     name: str = Field(max_length=TEXT_CHARS_MAX)
+    legal_name: str | None = Field(default=None, max_length=TEXT_CHARS_MAX)
+    tax_id: str | None = Field(default=None, max_length=TEXT_CHARS_MAX)
     timezone: str = Field(default=DEFAULT_TIMEZONE, max_length=TEXT_CHARS_MAX)
     currency: str = Field(default="BRL", max_length=TEXT_CHARS_MAX)
+
+
+class CompanyChangeBody(Body):
+    """What changes of a company: a field left out stays, null removes legal_name or tax_id."""
+
+    name: str = Field(default="", max_length=TEXT_CHARS_MAX)
+    legal_name: str | None = Field(default=None, max_length=TEXT_CHARS_MAX)
+    tax_id: str | None = Field(default=None, max_length=TEXT_CHARS_MAX)
+    timezone: str = Field(default="", max_length=TEXT_CHARS_MAX)
+    currency: str = Field(default="", max_length=TEXT_CHARS_MAX)
 
 
 class CompanyOut(BaseModel):
@@ -32,6 +44,8 @@ class CompanyOut(BaseModel):
 
     id: int
     name: str
+    legal_name: str | None
+    tax_id: str | None
     status: str
     timezone: str
     currency: str
@@ -44,6 +58,8 @@ class CompanyOut(BaseModel):
         return cls(
             id=company.company_id,
             name=company.name,
+            legal_name=company.legal_name,
+            tax_id=company.tax_id,
             status=company.status,
             timezone=company.timezone,
             currency=company.currency,
@@ -66,8 +82,9 @@ async def create_company(
     """Make a company. Operator's credentials with companies:write."""
     application = application_of(request)
     company = await application.companies.create(
-        caller, body.name, timezone=body.timezone, currency=body.currency, now=application.clock()
-    )
+        caller, body.name, timezone=body.timezone, currency=body.currency, legal_name=body.legal_name,
+        tax_id=body.tax_id, now=application.clock(),
+    )  # fmt: skip
     response.headers["Location"] = f"/api/companies/{company.company_id}"
     return CompanyOut.of(company)
 
@@ -93,6 +110,19 @@ async def get_company(
 ) -> CompanyOut:
     """Return one company."""
     return CompanyOut.of(await application_of(request).companies.get(caller, path_company_id(company_id)))
+
+
+@router.patch("/{company_id}")
+async def change_company(
+    request: Request, company_id: str, body: CompanyChangeBody, caller: Annotated[Caller, Depends(caller_of)]
+) -> CompanyOut:
+    """Change a company. Another time zone holds from its next local day on. Operator's, companies:write."""
+    caller.require_operator()
+    application = application_of(request)
+    change = {name: getattr(body, name) for name in sorted(body.model_fields_set)}
+    return CompanyOut.of(
+        await application.companies.update(caller, path_company_id(company_id), change, application.clock())
+    )
 
 
 @router.post("/{company_id}/suspend")
