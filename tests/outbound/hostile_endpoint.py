@@ -1,6 +1,7 @@
 """Real servers on this machine that answer webhooks as badly as a test wants, and certificates for them."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -78,7 +79,10 @@ async def endpoint(
             else:
                 writer.close()
 
-    server = await asyncio.start_server(serve, host, 0, ssl=tls)
+    # On every address of this machine when host is empty: one port, whichever family calls.
+    listener = socket.create_server((host, 0)) if host or not socket.has_dualstack_ipv6() else None
+    listener = listener or socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    server = await asyncio.start_server(serve, sock=listener, ssl=tls)
     seen.port = server.sockets[0].getsockname()[1]
     try:
         yield seen
@@ -88,6 +92,35 @@ async def endpoint(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await server.wait_closed()
+
+
+def pieces(*parts: bytes, pause_s: float = 0.0, first: float = 0.0) -> Behaviour:
+    """Read the request, then send the parts one by one, and then nothing more for ever."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await asyncio.sleep(first)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause_s)
+        await reader.read()
+
+    return behave
+
+
+async def never_answer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    await reader.read()
+
+
+async def never_read(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await asyncio.Event().wait()
+
+
+def drip(answer: bytes, pause_s: float) -> Behaviour:
+    return pieces(*(bytes((byte,)) for byte in answer), pause_s=pause_s)
 
 
 class Authority:

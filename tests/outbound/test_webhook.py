@@ -4,16 +4,23 @@ import asyncio
 import gzip
 import ssl
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from standardwebhooks import Webhook
-from tests.outbound.hostile_endpoint import Authority, Behaviour, Endpoint, endpoint, read_request
-from tests.outbound.lying_dns import Ear, LyingDns, listening_in, silent_dns
+from tests.outbound.hostile_endpoint import (
+    Authority,
+    Behaviour,
+    Endpoint,
+    drip,
+    endpoint,
+    never_answer,
+    never_read,
+    pieces,
+    read_request,
+)
+from tests.outbound.lying_dns import Ear, LyingDns, silent_dns
 
 from secretaria.core.standard_webhook import create_secret
 from secretaria.core.standard_webhook import headers as signed
@@ -25,19 +32,6 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 BODY = b'{"type":"usage.limit.warning"}'
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-
-
-@pytest.fixture
-def ear() -> Iterator[Ear]:
-    with listening_in() as heard:
-        yield heard
-
-
-@pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    made = Authority(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(made.path))
-    return made
 
 
 @pytest.fixture
@@ -55,35 +49,6 @@ async def post(url: str, client: WebhookClient | None = None, body: bytes = BODY
 async def answered(answer: bytes) -> Answer:
     async with endpoint(answer) as there:
         return await post(there.url())
-
-
-def pieces(*parts: bytes, pause_s: float = 0.0, first: float = 0.0) -> Behaviour:
-    """Read the request, then send the parts one by one, and then nothing more for ever."""
-
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        await asyncio.sleep(first)
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(pause_s)
-        await reader.read()
-
-    return behave
-
-
-async def never_answer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    await read_request(reader)
-    await reader.read()
-
-
-async def never_read(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.transport.pause_reading()  # type: ignore[attr-defined]
-    await asyncio.Event().wait()
-
-
-def drip(answer: bytes, pause_s: float) -> Behaviour:
-    return pieces(*(bytes((byte,)) for byte in answer), pause_s=pause_s)
 
 
 async def test_a_webhook_arrives_signed_and_with_our_headers() -> None:
@@ -284,14 +249,13 @@ async def test_f17_a_bad_certificate_is_refused_and_nothing_is_sent(
         "no TLS": None,
     }
     client = WebhookClient(resolve=LyingDns(hooks_example_com=[["127.0.0.1"]]))
-    plain = pieces(b"HTTP/1.1 400 This is not TLS\r\n\r\n") if fault == "no TLS" else OK
 
     async def not_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there.requests.append(await reader.read(5))
         writer.write(b"HTTP/1.1 400 Speak HTTP\r\n\r\n")
         await reader.read()
 
-    async with endpoint(not_tls if fault == "no TLS" else plain, tls=contexts[fault]) as there:
+    async with endpoint(not_tls if fault == "no TLS" else OK, tls=contexts[fault]) as there:
         answer = await post(there.url("https", "hooks.example.com"), client)
     assert (answer.status_code, answer.error) == (None, "tls_failed")
     assert b"POST " not in b"".join(there.requests)
@@ -350,85 +314,6 @@ async def test_of_a_hundred_addresses_three_are_tried(ear: Ear) -> None:
     answer = await post("http://hooks.example.com:9/", client)
     assert answer.error == "refused"
     assert len(ear.connects) == 3
-
-
-@pytest.mark.parametrize(
-    ("sent", "error"),
-    [
-        (b"", "connection_lost"),
-        (b"HTTP/1.1 200 OK\r\ncontent-le", "broken_answer"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "broken_answer"),
-        (b"+PONG\r\n-ERR unknown command\r\n", "broken_answer"),
-        (b"<html>no head at all</html>", "broken_answer"),
-        (b"HTTP/1.1 000 Zero\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 20 Short\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 2000 Long\r\n\r\n", "broken_answer"),
-        (b"HTTP/2 200\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 100, "broken_answer"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 9_000 + b"\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", "broken_answer"),
-        (b"HTTP/1.1 200 OK\r\nx: a\r\n\tb\rc\x00\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000 + b"\r\n", "broken_answer"),
-        (b"\r\n" * 100_000, "broken_answer"),
-        (b"\x00" * 100_000, "broken_answer"),
-    ],
-)
-async def test_an_answer_that_is_not_http_is_a_failure_and_no_more(sent: bytes, error: str) -> None:
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(sent)
-        await writer.drain()
-        writer.write_eof()
-        await reader.read()
-
-    async with endpoint(behave) as there:
-        answer = await post(there.url())
-    assert (answer.status_code, answer.error, answer.head) == (None, error, "")
-    assert answer.duration_ms < 2_000
-
-
-@given(
-    head=st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 503 \r\nretry-after: "]), rest=st.binary(max_size=300)
-)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_bytes_whatever_raise(head: bytes, rest: bytes) -> None:
-    answer = asyncio.run(answered(head + rest))
-    assert answer.succeeded == (answer.status_code is not None and answer.error is None and answer.status_code < 300)
-    assert answer.head == "" or answer.head.isprintable()
-
-
-@pytest.mark.parametrize(
-    ("body", "shown"),
-    [
-        (b"a\x00b\x1b[31mc\r\nd\x7f\x9b", "a b [31mc  d \N{REPLACEMENT CHARACTER}"),
-        ("n\u00e3o \u202egnp.exe \u200bx\u2028y\u0085z".encode(), "n\u00e3o  gnp.exe  x y z"),
-        (b"\xff\xfe\xfa", "\N{REPLACEMENT CHARACTER}" * 3),
-        (b"x" * 999 + "\u00e3".encode() + b"y" * 500, "x" * 999),
-        (b"x" * 5_000, "x" * 1_000),
-    ],
-)
-async def test_what_is_shown_of_a_body_is_short_and_has_no_control_characters(body: bytes, shown: str) -> None:
-    answer = await answered(b"HTTP/1.1 500 Broken\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-    assert answer.head == shown
-
-
-async def test_an_answer_before_the_body_was_read_is_heard() -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
-        await asyncio.Event().wait()
-
-    async with endpoint(refuse) as there:
-        answer = await post(there.url(), body=b"x" * 8_000_000)
-    assert (answer.status_code, answer.error) == (413, None)
-
-
-async def test_early_hints_and_a_few_interim_answers_are_passed_over() -> None:
-    answer = await answered(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * 3 + OK)
-    assert (answer.status_code, answer.head) == (200, "ok")
 
 
 async def test_cookies_are_not_kept_and_no_connection_is_used_twice() -> None:
