@@ -2,6 +2,9 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.shop import event, rows
@@ -9,8 +12,10 @@ from tests.shop import event, rows
 from secretaria.bootstrap import Application
 from secretaria.core.access import PROCESS
 from secretaria.core.errors import NotAuthenticated
+from secretaria.core.plan import PlanTerms
 from secretaria.services import demo
 from secretaria.services.demo import DemoService
+from secretaria.services.demo_plans import MONTH_DAYS_MIN, DemoPlan, DemoPlans, _terms
 from secretaria.store.partitions import ensure_months
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +37,7 @@ def service(application: Application, monkeypatch: pytest.MonkeyPatch) -> DemoSe
         ingest=application.ingest,
         ensure_month=lambda month: bool(ensure_months(application.endpoints.owner_url, month, month)),
         clock=application.clock,
+        plans=DemoPlans(application.plans, application.analytics),
     )
 
 
@@ -149,3 +155,52 @@ async def test_a_demo_made_again_after_its_removal_has_a_login_that_works(servic
     assert login.caller.is_operator
     caller = await application.access.authenticate(second.api_key, application.clock())
     assert caller.company_id == second.company_id
+
+
+async def test_one_company_is_near_its_limits_one_past_them_and_one_has_room(service, application):
+    await service.prepare(None)
+    await service.fill(None, ignore)
+    now = application.clock()
+    expected = {
+        "Clínica Sorriso (demo)": "warning",
+        "Auto Peças Sul (demo)": "critical",
+        "Escola Alfa (demo)": "normal",
+    }
+    if now.astimezone(ZoneInfo("America/Manaus")).day >= MONTH_DAYS_MIN:
+        for wanted, company in await service.read_companies():
+            summary = await application.analytics.summary(PROCESS, company.company_id, now)
+            states = {limit.state for limit in summary.plan.limits} if summary.plan else set()
+            assert states == ({expected[wanted.name]} if wanted.name in expected else set())
+            levels = {alert.level for alert in summary.alerts if alert.kind == "limit"}
+            assert levels == {
+                "warning": {"warning"},
+                "critical": {"warning", "critical"},
+            }.get(expected.get(wanted.name, ""), set())
+
+
+async def test_a_plan_chosen_by_people_stays_and_one_of_an_earlier_demo_is_used_again(service, application):
+    access = await service.prepare(None)
+    await service.fill(None, ignore)
+    now = application.clock()
+    await application.plans.assign(PROCESS, access.company_id, None, now=now)
+    await service.fill(now, ignore)
+    assert (await application.plans.history(PROCESS, access.company_id, now)).current.plan_id is None
+    before = await application.plans.list(PROCESS, now=now)
+    await service.remove(access)
+    await service.prepare(None)
+    await service.fill(None, ignore)
+    after = await application.plans.list(PROCESS, now=now)
+    assert [plan.name for plan in after] == [plan.name for plan in before]
+    assert [plan.companies for plan in after] == [1, 1, 1]
+
+
+def test_the_limits_of_a_young_month_are_those_of_five_days_of_the_last_week():
+    block = SimpleNamespace(
+        messages=SimpleNamespace(total=3), tokens=SimpleNamespace(total=0), cost=None,
+        start=datetime(2026, 11, 4, tzinfo=UTC),
+    )  # fmt: skip
+    young = SimpleNamespace(current=block, daily=block)
+    week = SimpleNamespace(messages=7000, tokens=70, cost="700.00")
+    assert _terms(DemoPlan("x", 50), young, week) == PlanTerms(10_000, 100, Decimal(1000))
+    block.start = datetime(2026, 11, 5, tzinfo=UTC)
+    assert _terms(DemoPlan("x", 50), young, week) == PlanTerms(6, 1, Decimal(1))

@@ -16,6 +16,7 @@ from secretaria.outbound.fake_graph import FakeGraph
 from secretaria.services import demo, demo_messages, demo_whatsapp
 from secretaria.services.demo import DemoService
 from secretaria.services.demo_messages import CONNECTED, TEMPLATES, DemoAccount, DemoMessage, accounts_of, meta_world
+from secretaria.services.demo_plans import DemoPlans
 from secretaria.services.demo_whatsapp import DemoWhatsApp
 from secretaria.settings import Settings
 from secretaria.store.database import transaction
@@ -67,6 +68,7 @@ def service(application: Application, whatsapp: DemoWhatsApp, monkeypatch: pytes
         ingest=application.ingest,
         ensure_month=lambda month: bool(ensure_months(application.endpoints.owner_url, month, month)),
         clock=application.clock,
+        plans=DemoPlans(application.plans, application.analytics),
         whatsapp=whatsapp,
     )
 

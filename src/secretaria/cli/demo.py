@@ -220,6 +220,7 @@ def demo_service(
 ) -> "DemoService":
     """Build the demo's service from the application's parts; with `deliver` it has WhatsApp accounts."""
     from secretaria.services.demo import DemoService
+    from secretaria.services.demo_plans import DemoPlans
     from secretaria.services.demo_whatsapp import DemoWhatsApp
 
     whatsapp = None
@@ -239,6 +240,7 @@ def demo_service(
         ingest=application.ingest,
         ensure_month=partial(ensure_month, application.endpoints),
         clock=application.clock,
+        plans=DemoPlans(application.plans, application.analytics),
         whatsapp=whatsapp,
     )
 

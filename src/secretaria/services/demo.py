@@ -26,6 +26,7 @@ from secretaria.services.access import AccessService
 from secretaria.services.companies import CompanyService
 from secretaria.services.crossings import settings_changed
 from secretaria.services.demo_history import COMPANIES, HISTORY_DAYS, DemoCompany, activity, history, live
+from secretaria.services.demo_plans import DemoPlans
 from secretaria.services.demo_whatsapp import DemoWhatsApp
 from secretaria.services.ingest import IngestService
 from secretaria.services.prices import FLAT_CARD, PriceRows, add_rows
@@ -71,6 +72,7 @@ class DemoService:
         ingest: IngestService,
         ensure_month: Callable[[date], bool],
         clock: Callable[[], datetime],
+        plans: DemoPlans,
         whatsapp: DemoWhatsApp | None = None,
     ) -> None:
         self._database = database
@@ -79,6 +81,7 @@ class DemoService:
         self._ingest = ingest
         self._ensure_month = ensure_month
         self._clock = clock
+        self._plans = plans
         self._whatsapp = whatsapp
 
     async def prepare(self, kept: DemoAccess | None) -> DemoAccess:
@@ -91,7 +94,7 @@ class DemoService:
         return DemoAccess(email, password, await self._ensure_key(kept, first), first)
 
     async def fill(self, since: datetime | None, on_progress: Callable[[int, int], None]) -> int:
-        """Add the history after `since` (the last HISTORY_DAYS days without it); return the events it came to.
+        """Add the history after `since` (the last HISTORY_DAYS days without it), then plans; return its events.
 
         Sending the same days again adds nothing, so a fill that was cut off is simply started anew.
         """
@@ -110,6 +113,7 @@ class DemoService:
                 _log.warning("demo_rejected", count=len(result.rejected), code=result.rejected[0].code)
         if self._whatsapp is not None:
             accepted += await self._whatsapp.fill(pairs, begin, now)
+        await self._plans.prepare(pairs, self._clock())
         on_progress(days, days)
         return accepted
 

@@ -12,6 +12,7 @@ TABLES = (
     "usage_uncounted", "whatsapp_events", "template_categories", "templates", "whatsapp_accounts",
     "usage_hourly", "usage_series", "period_counters", "analytics_reports", "report_progress", "prices",
     "exchange_rates", "meta_costs", "meta_days", "meta_sync", "meta_profiles", "integrations",
+    "delivery_attempts", "deliveries", "delivery_endpoints", "alerts", "reservations", "company_plans",
     "rate_card_choices", "company_timezones", "company_heads", "companies",
 )  # fmt: skip
 
