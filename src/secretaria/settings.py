@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from secretaria.core.errors import ConfigurationError
+from secretaria.core.mail_server import parse_mail_server, parse_sender
 
 AMOUNT_DIGITS_MAX = 12  # on either side of the dot: beyond any price, and far below what numeric holds
 MESSAGE_RETENTION_DAYS_MIN = 40  # past the 35 days that reports of a message may lie back
@@ -59,10 +60,22 @@ def _http_url(value: Any) -> str | None:
     return text
 
 
+def _smtp_url(value: Any) -> str:
+    parse_mail_server(str(value))
+    return str(value).strip()
+
+
+def _sender(value: Any) -> str:
+    parse_sender(str(value))
+    return str(value).strip()
+
+
 Amount = Annotated[Decimal, BeforeValidator(_amount)]
 HttpUrl = Annotated[str, BeforeValidator(_http_url)]
 PostgresUrl = Annotated[str, BeforeValidator(lambda value: _url(value, ("postgresql", "postgres")))]
 RedisUrl = Annotated[str, BeforeValidator(lambda value: _url(value, ("redis", "rediss", "unix")))]
+SmtpUrl = Annotated[str, BeforeValidator(_smtp_url)]
+Sender = Annotated[str, BeforeValidator(_sender)]
 
 
 class Settings(BaseSettings):
@@ -75,6 +88,7 @@ class Settings(BaseSettings):
     billing_currency: Literal["BRL", "USD"] = "BRL"
     billing_alert_webhook_url: HttpUrl | None = Field(default=None, repr=False)
     billing_alert_webhook_secret: str | None = Field(default=None, repr=False)
+    billing_alert_webhook_private: bool = False
     usd_to_brl: Amount = Decimal("5.00")
     exchange_rate_source: Literal["fixed", "ptax"] = "fixed"
     ptax_url: HttpUrl = "https://olinda.bcb.gov.br/olinda/servico/PTAX/versao/v1/odata"
@@ -83,6 +97,8 @@ class Settings(BaseSettings):
     redis_url: RedisUrl | None = Field(default=None, repr=False)
     whatsapp_app_secret: str | None = Field(default=None, repr=False)
     whatsapp_verify_token: str | None = Field(default=None, repr=False)
+    mail_from: Sender | None = None
+    smtp_url: SmtpUrl | None = Field(default=None, repr=False)
     message_retention_days: int = Field(default=400, ge=MESSAGE_RETENTION_DAYS_MIN, le=3660)
     secretaria_data_dir: Path = Path("var")
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -99,6 +115,13 @@ class Settings(BaseSettings):
     def _positive(cls, value: Decimal) -> Decimal:
         if value == 0:
             raise ValueError("must be above 0")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _with_sender(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("mail_from") is None:
+            raise ValueError("needs MAIL_FROM beside it, the address mails are sent from")
         return value
 
     @field_validator("secretaria_data_dir")

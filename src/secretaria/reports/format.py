@@ -109,6 +109,11 @@ class Format:
         text = self.money_full(amount, currency) if full else self.money(amount, currency)
         return f"{BOUND}{NBSP}{text}" if lower_bound else text
 
+    def exact(self, amount: Decimal, currency: str) -> str:
+        """Return an amount with every digit it has, two decimals at least: R$ 1.003,704."""
+        decimals = max(-int(amount.normalize(_WIDE).as_tuple().exponent), 2)
+        return self._signed(amount, currency, self.number(abs(amount), decimals))
+
     def money_axis(self, amount: Decimal, currency: str) -> str:
         """Return the label of a tick: whole units without decimals, small ones with as many as they need."""
         if abs(amount) >= 1_000:
@@ -192,6 +197,10 @@ class Format:
     def month(self, day: date) -> str:
         """Return novembro de 2026, or November 2026."""
         return self._date(day, {"pt-BR": "MMMM 'de' yyyy", "en": "MMMM yyyy"})
+
+    def month_short(self, day: date) -> str:
+        """Return nov. 2026, or Nov 2026."""
+        return self._date(day, {"pt-BR": "MMM yyyy", "en": "MMM yyyy"})
 
     def day_range(self, start: date, end: date) -> str:
         """Return the days of [start, end) as 16–22/11 or 28/11–04/12 (16–22 Nov, 28 Nov–4 Dec)."""
