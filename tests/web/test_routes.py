@@ -67,6 +67,8 @@ ROUTES: dict[str, Access | str] = {
     "PATCH /api/companies/{company_id}": Access(
         "/api/companies/{ours}", 200, 403, 403, body={"name": "Outra"}, foreign="/api/companies/{theirs}"
     ),
+    "GET /api/alerts": Access("/api/alerts?company_id={ours}", 200, 200, 200, foreign="/api/alerts?company_id={theirs}"),
+    "POST /api/alerts/{alert_id}/acknowledge": Access("/api/alerts/1/acknowledge?company_id={ours}", 404, 404, 404),
     "POST /api/keys": Access("/api/keys", 201, 201, 403, body={}),
     "GET /api/keys": Access("/api/keys", 200, 200, 403, foreign="/api/keys?company_id={theirs}"),
     "DELETE /api/keys/{key_id}": Access("/api/keys/{key}", 204, 204, 403, foreign="/api/keys/{foreign_key}"),
@@ -92,6 +94,18 @@ ROUTES: dict[str, Access | str] = {
         "/api/integrations/meta?company_id={ours}", 204, 403, 403, foreign="/api/integrations/meta?company_id={theirs}"
     ),
     "GET /api/audit": Access("/api/audit?company_id={ours}", 200, 200, 403, foreign="/api/audit?company_id={theirs}"),
+    "GET /api/entitlements": Access(
+        "/api/entitlements?company_id={ours}", 200, 200, 200, foreign="/api/entitlements?company_id={theirs}"
+    ),
+    "POST /api/entitlements/reserve": Access("/api/entitlements/reserve", 422, 403, 403, body={"messages": 1}),
+    "GET /api/entitlements/reservations/{reservation_id}": Access(
+        "/api/entitlements/reservations/00000000-0000-0000-0000-000000000007?company_id={ours}", 404, 403, 403,
+        foreign="/api/entitlements/reservations/00000000-0000-0000-0000-000000000007?company_id={theirs}",
+    ),
+    "DELETE /api/entitlements/reservations/{reservation_id}": Access(
+        "/api/entitlements/reservations/00000000-0000-0000-0000-000000000007?company_id={ours}", 404, 403, 403,
+        foreign="/api/entitlements/reservations/00000000-0000-0000-0000-000000000007?company_id={theirs}",
+    ),
     "POST /api/messages": Access("/api/messages", 422, 403, 403, body={}),
     "POST /api/whatsapp-accounts": Access(
         "/api/whatsapp-accounts", 404, 403, 403, body={"company_id": 987654321, "phone_number_id": "1", "name": "Nova"}
