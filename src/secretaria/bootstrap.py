@@ -4,13 +4,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import psycopg
 
+from secretaria.core.delivery import Channel
 from secretaria.core.errors import ConfigurationError, Unavailable
 from secretaria.embedded.runtime import endpoints as found_endpoints
 from secretaria.embedded.servers import Endpoints
 from secretaria.outbound.meta_graph import MetaGraph
+from secretaria.outbound.webhook import WebhookClient
 from secretaria.services.access import AccessService
 from secretaria.services.account_details import AccountDetailsReads
 from secretaria.services.accounts import AccountService
@@ -18,6 +21,10 @@ from secretaria.services.alerts import AlertService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.audit import AuditReads
 from secretaria.services.companies import CompanyService
+from secretaria.services.courier import WebhookCourier
+from secretaria.services.deliveries import DeliveryService
+from secretaria.services.dispatcher import Dispatcher
+from secretaria.services.endpoints import EndpointService
 from secretaria.services.entitlements import EntitlementService
 from secretaria.services.exchange_rates import ExchangeRateService
 from secretaria.services.ingest import IngestService
@@ -25,13 +32,17 @@ from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
 from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
+from secretaria.services.explain import ExplainReads
+from secretaria.services.operator_endpoint import OperatorEndpoint
 from secretaria.services.period_figures import PeriodReads
+from secretaria.services.period_view import PeriodViews
 from secretaria.services.plans import PlanService
 from secretaria.services.prices_in_force import PricesInForceReads
 from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
 from secretaria.services.reports import ReportService
 from secretaria.services.reservations import ReservationService
+from secretaria.services.signing import Signing
 from secretaria.services.webhooks import WebhookService
 from secretaria.settings import Settings
 from secretaria.store import migrations, partitions
@@ -67,9 +78,15 @@ class Application:
     rate_cards: RateCardService
     prices_in_force: PricesInForceReads
     periods: PeriodReads
+    views: PeriodViews
+    explain: ExplainReads
     exchange_rates: ExchangeRateService
     integrations: IntegrationService
     meta: MetaService
+    delivery_endpoints: EndpointService
+    operator_endpoint: OperatorEndpoint
+    deliveries: DeliveryService
+    dispatcher: Dispatcher
     audit: AuditReads
     entitlements: EntitlementService
     reservations: ReservationService
@@ -94,6 +111,10 @@ async def application(
     integrations = IntegrationService(database, settings)
     demo_graph = MetaGraph(settings.demo_graph_url) if settings.demo_graph_url else None
     meta = MetaService(database, integrations, MetaGraph(settings.meta_graph_url), demo_graph)
+    signing = Signing(settings)
+    own_hosts = [urlsplit(settings.public_url).hostname or ""]
+    webhook_client = WebhookClient(own_hosts=own_hosts)
+    couriers = {Channel.WEBHOOK: WebhookCourier(webhook_client, signing)}
     await database.open()
     try:
         async with transaction(database.operator) as connection:
@@ -123,9 +144,15 @@ async def application(
             rate_cards=RateCardService(database),
             prices_in_force=PricesInForceReads(database),
             periods=PeriodReads(database),
+            views=PeriodViews(database),
+            explain=ExplainReads(database),
             exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,
             meta=meta,
+            delivery_endpoints=EndpointService(database, signing, own_hosts=own_hosts),
+            operator_endpoint=OperatorEndpoint(database, settings, signing),
+            deliveries=DeliveryService(database),
+            dispatcher=Dispatcher(database, couriers, url=endpoints.database_url, clock=clock),
             audit=AuditReads(database),
             entitlements=entitlements,
             reservations=ReservationService(database, entitlements),
@@ -136,6 +163,7 @@ async def application(
         await hub.stop()
         await entitlements.stop()
         await meta.close()
+        await webhook_client.close()
         await ingest.close()
         await live.close()
         await database.close()

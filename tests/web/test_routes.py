@@ -145,6 +145,8 @@ ROUTES: dict[str, Access | str] = {
     "GET /empresas": PAGE,
     "GET /empresas/{company_id}": PAGE,
     "GET /empresas/{company_id}/contas": PAGE,
+    "GET /empresas/{company_id}/analytics": PAGE,
+    "GET /empresas/{company_id}/explicar": PAGE,
     "GET /configuracoes": PAGE,
     # Forms of the panel: tests/web/test_panel_accounts.py holds them to operator, member and stranger.
     "POST /configuracoes/meta": PUBLIC,

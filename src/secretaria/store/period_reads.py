@@ -103,10 +103,12 @@ async def read_template_names(connection: Connection, company_id: int, template_
     return dict(await cursor.fetchall())
 
 
-async def read_newest_event_at(connection: Connection, company_id: int) -> tuple[date, int] | None:
-    """Return the last local day and hour anything was counted on, None when nothing ever was."""
+async def read_days_used(connection: Connection, company_id: int) -> tuple[date, date] | tuple[None, None]:
+    """Return the first and the last local day anything was counted on, None twice when nothing ever was."""
     cursor = await connection.execute(
-        "SELECT day, hour FROM usage_hourly WHERE company_id = %s ORDER BY day DESC, hour DESC LIMIT 1", (company_id,)
+        "SELECT (SELECT day FROM usage_daily WHERE company_id = %(of)s ORDER BY day LIMIT 1), "
+        "(SELECT day FROM usage_daily WHERE company_id = %(of)s ORDER BY day DESC LIMIT 1)",
+        {"of": company_id},
     )
     row = await cursor.fetchone()
-    return None if row is None else (row[0], row[1])
+    return (None, None) if row is None or row[0] is None else (row[0], row[1])

@@ -22,7 +22,7 @@ from secretaria.services.live import LiveHub, Stream
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of, caller_of, token_of
 from secretaria.web.errors import problem_response, request_id_of
-from secretaria.web.panel import account_feed
+from secretaria.web.panel import account_feed, analytics_feed
 from secretaria.web.panel.figures import View, watermark
 from secretaria.web.panel.i18n import texts
 from secretaria.web.panel.live_view import CompaniesFeed, CompanyFeed, Feed, SharedReadings, Snapshot, search_text
@@ -199,13 +199,17 @@ async def events(
     apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
     q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
 ) -> Response:
-    """Follow a company (escopo=empresa&empresa=7), its cards (contas) or a page of the list (empresas&apos=0&q=)."""
+    """Follow a company (escopo=empresa&empresa=7), its cards (contas) or a page of the list (empresas&apos=0&q=).
+
+    analytics&empresa=7 takes the page's own query beside it (analytics_query.py).
+    """
     application, caller = application_of(request), await caller_of(request)
     token, _ = token_of(request.scope)
     user = await application.access.user_of(caller)
     locale = locale_of(request, user.locale if user else None)
     shared: SharedReadings = request.app.state.live_readings
-    wanted = {"escopo": escopo, "empresa": empresa, "apos": apos, "q": search_text(q)}
+    wanted: dict[str, Any] = {"escopo": escopo, "empresa": empresa, "apos": apos, "q": search_text(q)}
+    wanted["query"] = request.query_params
     feed = await _feed_of(application, shared, caller, wanted, locale)
     return EventStreamResponse(application.hub, caller, feed, PageStream(application, feed, token, locale))
 
@@ -223,6 +227,10 @@ async def _feed_of(
     if wanted["escopo"] == "contas":
         return await account_feed.open_feed(
             application, shared, caller, wanted["empresa"], after=wanted["apos"], locale=locale
+        )
+    if wanted["escopo"] == "analytics":
+        return await analytics_feed.open_feed(
+            application, shared, caller, wanted["empresa"], wanted["query"], locale=locale
         )
     if wanted["escopo"] != "empresa":
         raise NotFound("there is nothing here")

@@ -10,7 +10,16 @@ from secretaria.core.errors import NotFound
 from secretaria.services.analytics import HistoryPeriod
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of
-from secretaria.web.panel import account_pages, card_pages, events, problems, session, settings_pages
+from secretaria.web.panel import (
+    account_pages,
+    analytics_page,
+    card_pages,
+    events,
+    explain_page,
+    problems,
+    session,
+    settings_pages,
+)
 from secretaria.web.panel.account_pages import accounts_count
 from secretaria.web.panel.figures import COST_CHART, DAYS_SHOWN, MESSAGES_CHART, watermark
 from secretaria.web.panel.format import Format
@@ -129,7 +138,10 @@ async def static_file(name: str) -> Response:
 def install(app: FastAPI) -> None:
     """Add the panel to the application: its pages, its streams, and its look for addresses that do not exist."""
     app.state.live_readings = SharedReadings()
-    routers = (account_pages.router, settings_pages.router, card_pages.router, session.router, session.probes)
+    routers = (
+        account_pages.router, analytics_page.router, explain_page.router, settings_pages.router, card_pages.router,
+        session.router, session.probes,
+    )  # fmt: skip
     for part in (_pages, *routers, events.router):
         app.include_router(part)
     problems.install(app)

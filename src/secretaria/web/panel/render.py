@@ -2,6 +2,7 @@
 
 import hashlib
 import mimetypes
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +38,7 @@ class Asset:
 def assets() -> dict[str, Asset]:
     """Return the static files by their plain names, read once a process."""
     found = {}
-    for path in sorted((_HERE / "static").iterdir()):
+    for path in sorted(path for path in (_HERE / "static").rglob("*") if path.is_file()):
         content = path.read_bytes()
         mark = hashlib.sha256(content).hexdigest()[:HASH_CHARS]
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
@@ -59,6 +60,13 @@ def asset_response(name: str) -> Response | None:
 
 
 @cache
+def integrity_of(name: str) -> str:
+    """Return what a browser holds a vendored file to (static/vendor/pins.toml)."""
+    pins = tomllib.loads(assets()["pins.toml"].content.decode())
+    return str(pins[name]["integrity"])
+
+
+@cache
 def _environment(locale: str) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
@@ -73,6 +81,7 @@ def _environment(locale: str) -> Environment:
         sentences.gettext, sentences.ngettext, newstyle=True
     )
     environment.globals["asset"] = asset_url
+    environment.globals["integrity"] = integrity_of
     return environment
 
 

@@ -1,0 +1,293 @@
+"""What a person looks at: a period by hour, day or week, beside an earlier one cut at the same hour; one snapshot."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from secretaria.core.access import Caller, Scope
+from secretaria.core.errors import InvalidInput
+from secretaria.core.period import Period, day_end, day_start, local_day, local_hour, month_of, week_of
+from secretaria.core.price import PriceBook
+from secretaria.services.figures import CompanyFigures, company_figures, interval, local_time
+from secretaria.services.period_figures import (
+    Bucket,
+    Dimension,
+    Narrowing,
+    Share,
+    begun_part,
+    narrowed_columns,
+    read_book,
+    read_company,
+    read_shares,
+)
+from secretaria.services.rated_cells import NOTHING, Figures, Question, RatedCell, figures_by, figures_of, read_rated
+from secretaria.services.scope import company_transaction
+from secretaria.store import period_reads
+from secretaria.store.companies import Company
+from secretaria.store.database import Connection, Database
+from secretaria.store.period_reads import Cell, Column
+
+HOURLY_DAYS_MAX: Final = 31
+DAILY_DAYS_MAX: Final = 400
+_DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
+
+
+class Step(StrEnum):
+    """How long a bucket is."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+
+
+DAYS_MAX_BY: Final = {Step.HOUR: HOURLY_DAYS_MAX, Step.DAY: DAILY_DAYS_MAX}
+
+
+class Comparison(StrEnum):
+    """What a period is held against: the same days a month earlier, the days right before it, nothing."""
+
+    MONTH = "month"
+    BEFORE = "before"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A view to read. comparison None: MONTH for a month from its first day on, else BEFORE."""
+
+    period: Period
+    step: Step = Step.DAY
+    dimension: Dimension = Dimension.CATEGORY
+    comparison: Comparison | None = None
+    narrowed: Narrowing = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """The earlier period. Where ours is unfinished its last day is cut after as many whole hours as ours has had.
+
+    total is up to there, and ours what our own period came to at the same point; buckets stand beside ours one to
+    one, the last cut too, None where the earlier period is shorter. is_whole: the company was in use from the
+    earlier period's first day on.
+    """
+
+    period: Period
+    until: datetime
+    is_cut: bool
+    total: Figures
+    ours: Figures
+    buckets: tuple[Figures | None, ...]
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodView:
+    """A company's period up to now. begun: the part of the period that has begun. first_day: of any use at all."""
+
+    company: CompanyFigures
+    wanted: Wanted
+    begun: Period
+    as_of: datetime
+    version: int
+    currency: str
+    total: Figures
+    buckets: tuple[Bucket, ...]
+    shares: tuple[Share, ...]
+    previous: Previous | None
+    first_day: date | None
+    last_day: date | None
+
+
+class PeriodViews:
+    """Reads views."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, caller: Caller, company_id: int, wanted: Wanted, now: datetime) -> PeriodView:
+        """Return a view. Raises InvalidInput (as PeriodReads.read, and step_too_fine), NotFound, NotAllowed."""
+        caller.require_company(company_id)
+        caller.require_scope(Scope.ANALYTICS_READ)
+        columns = narrowed_columns(wanted.narrowed)
+        async with company_transaction(self._database, caller, company_id, snapshot=True) as connection:
+            company = await read_company(connection, company_id)
+            begun = begun_part(company, wanted.period, now)
+            require_step(wanted.step, begun)
+            before = earlier_period(begun, wanted.comparison)
+            whole = begun if before is None else Period(min(before.start, begun.start), max(before.end, begun.end))
+            book = await read_book(connection, company, whole)
+            reading = _Reading(connection, company, book, wanted.step, columns, now)
+            cells = await reading.cells(begun)
+            used = await period_reads.read_days_used(connection, company_id)
+            previous = None if before is None else await reading.previous(begun, before, cells, first_used=used[0])
+            shares = await read_shares(
+                connection, company_id, book, begun, wanted.dimension, by_day=cells, narrowed=columns
+            )
+        return PeriodView(
+            company=company_figures(company, local_day(company.schedule, now)),
+            wanted=wanted,
+            begun=begun,
+            as_of=local_time(company.schedule, now),
+            version=company.version,
+            currency=book.currency,
+            total=figures_of(cells),
+            buckets=reading.buckets(begun, cells),
+            shares=shares,
+            previous=previous,
+            first_day=used[0],
+            last_day=used[1],
+        )
+
+
+def require_step(step: Step, period: Period) -> None:
+    """Refuse what would be more points than anyone can look at: InvalidInput (step_too_fine)."""
+    days_max = DAYS_MAX_BY.get(step)
+    if days_max is not None and (period.end - period.start).days > days_max:
+        raise InvalidInput(f"by {step}, at most {days_max} days", code="step_too_fine", pointer="step")
+
+
+def earlier_period(period: Period, comparison: Comparison | None) -> Period | None:
+    """Return what a period is held against: 1-20 November against 1-20 October, October against September."""
+    first = month_of(period.start)
+    if comparison is None:
+        begins_month = period.start == first.start and period.end <= first.end
+        comparison = Comparison.MONTH if begins_month else Comparison.BEFORE
+    if comparison == Comparison.NONE or period.start == period.end:
+        return None
+    if comparison == Comparison.BEFORE:
+        return Period(period.start - (period.end - period.start), period.start)
+    last = period.end - _DAY
+    if period.start == first.start and period.end == first.end:
+        return month_of(first.start - _DAY)
+    return Period(_month_back(period.start), _month_back(last) + _DAY)
+
+
+def _month_back(day: date) -> date:
+    month = month_of(day.replace(day=1) - _DAY)
+    return min(month.start + timedelta(days=day.day - 1), month.end - _DAY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the steps of one view share."""
+
+    connection: Connection
+    company: Company
+    book: PriceBook
+    step: Step
+    narrowed: Mapping[Column, object]
+    now: datetime
+
+    async def cells(self, period: Period) -> list[RatedCell]:
+        """Return the cells of whole days, as fine as the step."""
+        stretches = None
+        if self.step == Step.WEEK:
+            stretches = [bucket.start for bucket in week_parts(period)]
+        return await self._rated(period, stretches=stretches, hourly=self.step == Step.HOUR)
+
+    async def _rated(
+        self, period: Period, *, stretches: Sequence[date] | None = None, hourly: bool = False
+    ) -> list[RatedCell]:
+        if period.start == period.end:
+            return []
+        question = Question(period, stretches=stretches, narrowed=self.narrowed, hourly=hourly)
+        return await read_rated(self.connection, self.company.company_id, self.book, question)
+
+    async def previous(
+        self, begun: Period, before: Period, cells: Sequence[RatedCell], *, first_used: date | None
+    ) -> Previous:
+        """Return the earlier period beside ours: [1-19 October and 20 October until 14:00] beside 1-20 November."""
+        today, hour = local_hour(self.company.schedule, self.now)
+        is_cut = begun.end > today
+        until = day_start(self.company.schedule, before.end)
+        theirs, ours = [], list(cells)
+        if is_cut:
+            cut_day = before.end - _DAY
+            until = min(day_start(self.company.schedule, cut_day) + hour * _HOUR, until)
+            theirs = await self.cells(Period(before.start, cut_day)) + await self._until(cut_day, hour)
+            if self.step == Step.HOUR:
+                ours = [of for of in cells if (of.cell.line.day, of.cell.hour or 0) < (today, hour)]
+            elif self.step == Step.DAY:
+                ours = [of for of in cells if of.cell.line.day < today] + await self._until(today, hour)
+            else:
+                ours = await self.cells(Period(begun.start, today)) + await self._until(today, hour)
+        else:
+            theirs = await self.cells(before)
+        by_bucket = figures_by(theirs, self._place_in(before))
+        count, theirs_count = len(self._places(begun)), len(self._places(before))
+        return Previous(
+            before, local_time(self.company.schedule, until), is_cut, figures_of(theirs), figures_of(ours),
+            tuple(by_bucket.get(number, NOTHING) if number < theirs_count else None for number in range(count)),
+            first_used is not None and first_used <= before.start,
+        )  # fmt: skip
+
+    async def _until(self, day: date, hour: int) -> list[RatedCell]:
+        if hour == 0:
+            return []
+        found = await self._rated(Period(day, day + _DAY), hourly=True)
+        return [of for of in found if (of.cell.hour or 0) < hour]
+
+    def _places(self, period: Period) -> list[tuple[date, int]]:
+        """Return where each bucket of a period begins: its first day, and the hour of that day."""
+        if self.step == Step.WEEK:
+            return [(part.start, 0) for part in week_parts(period)]
+        if self.step == Step.DAY:
+            return [(day, 0) for day in period.days()]
+        return [(day, hour) for day in period.days() for hour in range(self._hours(day))]
+
+    def _hours(self, day: date) -> int:
+        """Return the hours of a day that have begun."""
+        start = day_start(self.company.schedule, day)
+        end = min(day_end(self.company.schedule, day), self.now)
+        return max(-((start - end) // _HOUR), 0)
+
+    def _place_in(self, period: Period) -> "_Place":
+        return _Place(self._places(period))
+
+    def buckets(self, period: Period, cells: Sequence[RatedCell]) -> tuple[Bucket, ...]:
+        """Return the buckets of a period, gaps as zeros."""
+        places = self._places(period)
+        found = figures_by(cells, _Place(places))
+        made = []
+        for number, (day, hour) in enumerate(places):
+            start, end = self._bounds(period, day, hour)
+            made.append(Bucket(start, end, day, found.get(number, NOTHING), unfinished=end > self.now))
+        return tuple(made)
+
+    def _bounds(self, period: Period, day: date, hour: int) -> tuple[datetime, datetime]:
+        schedule = self.company.schedule
+        if self.step != Step.HOUR:
+            last = min(week_of(day).end, period.end) if self.step == Step.WEEK else day + _DAY
+            bounds = interval(schedule, Period(day, last))
+            return bounds.start, bounds.end
+        start = day_start(schedule, day) + hour * _HOUR
+        end = min(start + _HOUR, day_end(schedule, day))
+        return local_time(schedule, start), local_time(schedule, end)
+
+
+class _Place:
+    """Finds the bucket a cell falls in."""
+
+    __slots__ = ("_starts",)
+
+    def __init__(self, starts: list[tuple[date, int]]) -> None:
+        self._starts = starts
+
+    def __call__(self, cell: Cell) -> int:
+        """Return the number of the last bucket that begins no later than the cell."""
+        return bisect_right(self._starts, (cell.line.day, cell.hour or 0)) - 1
+
+
+def week_parts(period: Period) -> list[Period]:
+    """Return the weeks, Monday to Sunday, that a period touches, each cut to it."""
+    parts = []
+    start = period.start
+    while start < period.end:
+        end = min(week_of(start).end, period.end)
+        parts.append(Period(start, end))
+        start = end
+    return parts
