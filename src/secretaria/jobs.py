@@ -94,7 +94,14 @@ async def keep_house(context: JobContext, timestamp: int) -> None:
     removed = await remove_expired(application.database, now)
     messages = await application.messages.remove_expired(now)
     webhooks = await application.webhooks.remove_expired(now)
-    _log.info("house_kept", sessions_removed=removed, messages_removed=messages, webhooks_removed=webhooks)
+    deliveries = await application.deliveries.remove_expired(now)
+    _log.info(
+        "house_kept",
+        sessions_removed=removed,
+        messages_removed=messages,
+        webhooks_removed=webhooks,
+        deliveries_removed=deliveries,
+    )
     await _remove_old_jobs(context.app)
 
 
@@ -118,6 +125,12 @@ async def _remove_old_jobs(app: procrastinate.App) -> None:
     )
 
 
+async def reseal_secrets(context: JobContext, timestamp: int) -> None:
+    """Every minute: seal endpoints' secrets with the current key where a retired one sealed them."""
+    del timestamp
+    await _application(context).delivery_endpoints.reseal()
+
+
 PeriodicTask: TypeAlias = Callable[[JobContext, int], Awaitable[None]]
 PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("close_reports", "* * * * *", close_reports),
@@ -126,6 +139,7 @@ PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("sweep_webhooks", "* * * * *", sweep_webhooks),
     ("sweep_alerts", "* * * * *", sweep_alerts),
     ("keep_house", "7 * * * *", keep_house),
+    ("reseal_secrets", "* * * * *", reseal_secrets),
     ("sync_meta", "* * * * *", sync_meta),
 )
 """Name, when (cron, UTC), what. The name is its queueing lock too: one of a kind waits in the queue at most."""
@@ -152,7 +166,7 @@ def create_app(database_url: str) -> procrastinate.App:
 
 
 async def run_worker(application: Application, *, stop: asyncio.Event | None = None) -> None:
-    """Work until SIGTERM, SIGINT or `stop`; jobs under way get SHUTDOWN_WAIT_S to end.
+    """Work until SIGTERM, SIGINT or `stop`; jobs and deliveries under way get their time to end.
 
     When the database goes away the worker starts over, waiting RECONNECT_WAIT_FIRST_S, then twice as long each
     time up to RECONNECT_WAIT_MAX_S.
@@ -161,6 +175,8 @@ async def run_worker(application: Application, *, stop: asyncio.Event | None = N
     loop = asyncio.get_running_loop()
     wait_s = RECONNECT_WAIT_FIRST_S
     with _signals_set(stop):
+        dispatching = asyncio.create_task(application.dispatcher.run(stop))
+        dispatching.add_done_callback(lambda _: stop.set())
         while not stop.is_set():
             started = loop.time()
             try:
@@ -172,6 +188,7 @@ async def run_worker(application: Application, *, stop: asyncio.Event | None = N
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait_s)
             wait_s = min(wait_s * 2, RECONNECT_WAIT_MAX_S)
+        await dispatching
     _log.info("worker_stopped")
 
 

@@ -98,6 +98,7 @@ def worker(
 
     async def step(application: "Application") -> None:
         await application.companies.sync_prices(application.clock())
+        await application.operator_endpoint.sync(application.clock())
         await application.rate_cards.sync_shipped(application.clock())
         await application.exchange_rates.refresh(application.clock())
         async with running_traffic(application, fake_graph_port) if demo else nullcontext():

@@ -16,11 +16,12 @@ class Scope(StrEnum):
     ANALYTICS_READ = "analytics:read"
     COMPANIES_WRITE = "companies:write"
     KEYS_WRITE = "keys:write"
+    ENDPOINTS_WRITE = "endpoints:write"
 
 
 OPERATOR_ONLY_SCOPES = frozenset({Scope.COMPANIES_WRITE})
 DEFAULT_SCOPES = frozenset({Scope.USAGE_WRITE, Scope.ANALYTICS_READ})
-MEMBER_SCOPES = frozenset({Scope.ANALYTICS_READ, Scope.KEYS_WRITE})
+MEMBER_SCOPES = frozenset({Scope.ANALYTICS_READ, Scope.KEYS_WRITE, Scope.ENDPOINTS_WRITE})
 
 
 @dataclass(frozen=True, slots=True)

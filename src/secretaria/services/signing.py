@@ -1,4 +1,4 @@
-"""The secrets an endpoint's webhooks are signed with: sealed as one list; an old one signs on while receivers change."""
+"""The secrets an endpoint's webhooks are signed with: sealed as one list; an old one signs on for a day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

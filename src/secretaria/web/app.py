@@ -12,6 +12,7 @@ from secretaria.web.api import (
     analytics,
     audit,
     companies,
+    endpoints,
     entitlements,
     health,
     integrations,
@@ -52,6 +53,8 @@ def create_app(application: Application) -> FastAPI:
         app.include_router(router)
     app.include_router(alerts.router)
     for router in (accounts.accounts, accounts.templates, messages.router, webhooks.router, audit.router):
+        app.include_router(router)
+    for router in (endpoints.router, endpoints.deliveries):
         app.include_router(router)
     for router in (plans.router, plans.of_companies, entitlements.router):
         app.include_router(router)

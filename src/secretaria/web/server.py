@@ -41,6 +41,7 @@ def serve(settings: Settings, endpoints: Endpoints) -> None:
 async def _serve(settings: Settings, endpoints: Endpoints) -> None:
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         async with build_application(settings, endpoints) as application:
+            await application.operator_endpoint.sync(application.clock())
             server = Server(application)
             _spare_the_collector()
             await server.serve(sockets=[listener])
