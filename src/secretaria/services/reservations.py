@@ -150,9 +150,7 @@ def _refuse(facts: Facts, wanted: Quantities) -> None:
             f"less is left than was asked for: {', '.join(passed)}", code="limit_reached", remaining=decision.remaining
         )
     if facts.held.reservations >= RESERVATIONS_OPEN_MAX:
-        raise TooLarge(
-            f"at most {RESERVATIONS_OPEN_MAX} reservations are open at once", code="too_many_reservations"
-        )
+        raise TooLarge(f"at most {RESERVATIONS_OPEN_MAX} reservations are open at once", code="too_many_reservations")
 
 
 def _reserved(reservation: Reservation, facts: Facts, wanted: Quantities) -> Reserved:

@@ -74,9 +74,7 @@ async def _uses(connection: Connection, named: Sequence[PreparedEvent]) -> dict[
         if data.reservation_id is None:
             continue
         use = uses.setdefault((row.company_id, data.reservation_id), _Use())
-        line = UsageLine(
-            row.day, dimensions_of(row.dimensions), row.messages, row.tokens_input, row.tokens_output
-        )
+        line = UsageLine(row.day, dimensions_of(row.dimensions), row.messages, row.tokens_input, row.tokens_output)
         use.counted.append(line)
         start = starts.get((row.company_id, data.account_id)) if data.account_id is not None else None
         uncounted = (data.messages or 0) - row.messages
@@ -106,9 +104,7 @@ def _cost(use: _Use, book: PriceBook, month: Sequence[DayUsage]) -> Decimal:
         return rate(use.lines, book).total
     lines = [day.line for day in month]
     without = [
-        replace(
-            line, messages=-line.messages, tokens_input=-line.tokens_input, tokens_output=-line.tokens_output
-        )
+        replace(line, messages=-line.messages, tokens_input=-line.tokens_input, tokens_output=-line.tokens_output)
         for line in use.counted
     ]
     after, before = rate([*lines, *use.left_to_webhooks], book).total, rate([*lines, *without], book).total
