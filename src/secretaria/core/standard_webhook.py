@@ -38,19 +38,19 @@ def check_secret(secret: str) -> None:
     _key(secret)
 
 
-def headers(message_id: str, timestamp: datetime, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+def headers(message_id: str, sent_at: datetime, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
     """Return webhook-id, webhook-timestamp and webhook-signature, with a signature by each secret, in their order.
 
-    timestamp is aware and of this attempt; message_id stays the same over all attempts. A dot in the id would let two
+    sent_at is aware and of this attempt; message_id stays the same over all attempts. A dot in the id would let two
     messages have one signature, so it is refused (ValueError).
     """
     if not _MESSAGE_ID.fullmatch(message_id):
         raise ValueError("a message id is letters, digits, _, : and -")
-    if timestamp.tzinfo is None:
+    if sent_at.tzinfo is None:
         raise ValueError("the timestamp has no time zone")
     if not 1 <= len(secrets) <= SECRETS_MAX:
         raise ValueError(f"a message is signed with 1 to {SECRETS_MAX} secrets")
-    unix_s = (timestamp - _EPOCH) // timedelta(seconds=1)
+    unix_s = (sent_at - _EPOCH) // timedelta(seconds=1)
     signed = f"{message_id}.{unix_s}.".encode("ascii") + body
     return {
         "webhook-id": message_id,
