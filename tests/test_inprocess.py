@@ -1,11 +1,13 @@
 """AnalyticsService and BillingService take the same path as POST /api/usage, sync and async, from any thread."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -13,7 +15,9 @@ import secretaria
 from secretaria import AnalyticsService, BillingService
 from secretaria.bootstrap import application
 from secretaria.core.access import PROCESS
+from secretaria.core.entitlement import Quantities
 from secretaria.core.errors import NotFound
+from secretaria.core.plan import PlanTerms
 from secretaria.embedded.servers import Endpoints
 from secretaria.settings import Settings
 from tests.shop import NOW
@@ -90,6 +94,33 @@ def test_what_cannot_be_counted_comes_back_with_a_code(
 ) -> None:
     result = billing.record_usage(company_id, **({"event_id": "x", "direction": "inbound"} | usage))  # type: ignore[arg-type]
     assert (result.status, result.code) == ("rejected", code)
+
+
+def test_it_tells_what_may_be_sent_and_usage_settles_its_reservation(
+    billing: BillingService, company_id: int, endpoints: Endpoints, settings: Settings
+) -> None:
+    async def reserve() -> UUID:
+        async with application(settings, endpoints) as running:
+            plan = await running.plans.create(PROCESS, "Curto", PlanTerms(messages=10, hard=True), now=NOW)
+            await running.plans.assign(PROCESS, company_id, plan.plan_id, now=NOW)
+            made = await running.reservations.reserve(PROCESS, company_id, Quantities(messages=4), running.clock())
+            return made.reservation.reservation_id
+
+    held = asyncio.run(reserve())
+    found = billing.can_send(company_id, messages=6)
+    assert (found.allowed, found.reason, found.metrics["messages"].remaining) == (True, None, 6)
+    assert billing.can_send(company_id, messages=7).reason == "limit_reached"
+    assert asyncio.run(billing.acan_send(company_id, messages=7)).allowed is False
+    usage = {"event_id": "1", "direction": "outbound", "messages": 4}
+    assert billing.record_usage(company_id, reservation_id=held, **usage).status == "accepted"
+    assert billing.record_usage(company_id, reservation_id=str(held), **usage).status == "duplicate"
+    rejected = billing.record_usage(company_id, event_id="2", direction="outbound", messages=1, reservation_id="x")
+    assert rejected.code == "invalid_usage"
+    time.sleep(1.0)  # the longest an answer may lag
+    found = billing.can_send(company_id)
+    assert (found.metrics["messages"].used, found.metrics["messages"].reserved) == (4, 0)
+    with pytest.raises(NotFound):
+        billing.can_send(999)
 
 
 def test_an_unknown_company_is_rejected_and_has_no_figures(billing: BillingService) -> None:

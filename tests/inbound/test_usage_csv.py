@@ -68,6 +68,11 @@ def test_it_reads_what_a_spreadsheet_saves_in_brazil():
     assert msgspec.json.decode(layout.event_json(rest[2]))["data"]["cost_center"] == "linha 1\r\nlinha 2"
 
 
+def test_a_column_names_the_reservation_that_is_used_up():
+    (event,) = events_of(b"id,direction,messages,reservation_id\n1,outbound,1,0b1f6e0c-8a0b-4c4b-9b7a-1f2e3d4c5b6a\n")
+    assert event["data"]["reservation_id"] == "0b1f6e0c-8a0b-4c4b-9b7a-1f2e3d4c5b6a"
+
+
 def test_a_correction_names_what_it_corrects_in_two_columns():
     (event,) = events_of(b"id,source,corrects_source,corrects_id,messages\nc-1,bot,bot,m-1,0\n")
     assert event["type"] == "usage.corrected"

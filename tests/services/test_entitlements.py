@@ -23,8 +23,9 @@ from secretaria.services import entitlements, housekeeping, reservations
 from secretaria.services.entitlements import Entitlement
 from secretaria.services.reservations import Reserved
 from secretaria.settings import Settings
-from secretaria.store import companies
+from secretaria.store import companies, rate_cards
 from secretaria.store.database import transaction
+from secretaria.store.rate_cards import NewVersion
 
 pytestmark = pytest.mark.anyio
 
@@ -469,6 +470,25 @@ async def test_what_cannot_be_settled_is_counted_all_the_same(application: Appli
         now=application.clock(),
     )  # fmt: skip
     assert [row.code for row in result.rejected] == ["unexpected_field"]
+
+
+async def test_a_held_cost_falls_by_what_the_month_costs_more_where_prices_come_in_bands(
+    application: Application,
+) -> None:
+    """The first 10 messages of a month cost 1.00 each, the others 0.50: of 12 more after 4, 6 x 1.00 + 6 x 0.50."""
+    now = application.clock()
+    since, start = now - timedelta(days=20), (now - timedelta(days=90)).date()
+    bands = (("Brazil", "UTILITY", 0, Decimal("1.00")), ("Brazil", "UTILITY", 10, Decimal("0.50")))
+    card = NewVersion("test", "BRL", start, start, "test", None, 0, (), "test", bands)
+    async with transaction(application.database.operator) as connection:
+        await rate_cards.insert(connection, card, now=since)
+    company = (await application.companies.create(PROCESS, "Nossa", now=since)).company_id
+    await application.rate_cards.activate(PROCESS, company, card="test", now=since)
+    held = (await reserve(application, company, cost=Decimal(20), messages=20)).reservation.reservation_id
+    sent = {"category": "UTILITY", "country": "BR", "time": now}
+    await use(application, company, messages=4, **sent)
+    await use(application, company, messages=12, reservation_id=str(held), **sent)
+    assert left(application, held) == (8, 0, Decimal("11.00"))
 
 
 async def test_a_message_that_metas_webhook_counts_uses_up_its_reservation_too(application: Application) -> None:
