@@ -27,12 +27,12 @@ from secretaria.services.dispatcher import Dispatcher
 from secretaria.services.endpoints import EndpointService
 from secretaria.services.entitlements import EntitlementService
 from secretaria.services.exchange_rates import ExchangeRateService
+from secretaria.services.explain import ExplainReads
 from secretaria.services.ingest import IngestService
 from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
 from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
-from secretaria.services.explain import ExplainReads
 from secretaria.services.operator_endpoint import OperatorEndpoint
 from secretaria.services.period_figures import PeriodReads
 from secretaria.services.period_view import PeriodViews
@@ -143,9 +143,7 @@ async def application(
             ),
             rate_cards=RateCardService(database),
             prices_in_force=PricesInForceReads(database),
-            periods=PeriodReads(database),
-            views=PeriodViews(database),
-            explain=ExplainReads(database),
+            periods=PeriodReads(database), views=PeriodViews(database), explain=ExplainReads(database),
             exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,
             meta=meta,

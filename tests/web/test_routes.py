@@ -79,6 +79,10 @@ ROUTES: dict[str, Access | str] = {
         "/api/analytics/history?period=week&company_id={ours}", 200, 200, 200,
         foreign="/api/analytics/history?period=week&company_id={theirs}",
     ),
+    "GET /api/analytics/explain": Access(
+        "/api/analytics/explain?from=2026-01-01&to=2026-01-31&company_id={ours}", 200, 200, 200,
+        foreign="/api/analytics/explain?from=2026-01-01&to=2026-01-31&company_id={theirs}",
+    ),
     "GET /api/integrations/meta": Access(
         "/api/integrations/meta?company_id={ours}", 404, 403, 403, foreign="/api/integrations/meta?company_id={theirs}"
     ),
@@ -155,6 +159,18 @@ ROUTES: dict[str, Access | str] = {
     "POST /configuracoes/tabelas/previa": PUBLIC,
     "POST /configuracoes/tabelas": PUBLIC,
     "POST /configuracoes/tabelas/usar": PUBLIC,
+    # And tests/web/test_panel_settings.py these.
+    "GET /configuracoes/empresa": PAGE,
+    "POST /configuracoes/empresa": PUBLIC,
+    "POST /configuracoes/empresa/situacao": PUBLIC,
+    "GET /configuracoes/chaves": PAGE,
+    "POST /configuracoes/chaves": PUBLIC,
+    "POST /configuracoes/chaves/revogar": PUBLIC,
+    "GET /configuracoes/usuarios": PAGE,
+    "POST /configuracoes/usuarios": PUBLIC,
+    "POST /configuracoes/usuarios/desativar": PUBLIC,
+    "POST /configuracoes/usuarios/senha": PUBLIC,
+    "GET /configuracoes/registro": PAGE,
     "GET /entrar": PUBLIC,
     "POST /entrar": PUBLIC,
     "POST /sair": PUBLIC,

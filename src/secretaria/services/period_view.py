@@ -218,10 +218,15 @@ class _Reading:
         else:
             theirs = await self.cells(before)
         by_bucket = figures_by(theirs, self._place_in(before))
-        count, theirs_count = len(self._places(begun)), len(self._places(before))
+        # A bucket of the earlier period that begins where it was cut has nothing to be held against.
+        cut_at = (before.end - _DAY, hour) if is_cut else (before.end, 0)
+        theirs_count = sum(place < cut_at for place in self._places(before))
         return Previous(
             before, local_time(self.company.schedule, until), is_cut, figures_of(theirs), figures_of(ours),
-            tuple(by_bucket.get(number, NOTHING) if number < theirs_count else None for number in range(count)),
+            tuple(
+                by_bucket.get(number, NOTHING) if number < theirs_count else None
+                for number in range(len(self._places(begun)))
+            ),
             first_used is not None and first_used <= before.start,
         )  # fmt: skip
 

@@ -116,7 +116,7 @@ def _changes(found: View, view: PeriodView, show: Format, texts: Texts) -> None:
     found.texts["k-resposta-delta"] = time_change(
         _mean(ours), _mean(theirs), show, texts, base=theirs.response_count
     )
-    earlier = {"resposta": show.duration(_mean(theirs))}
+    compared = {"resposta": (show.duration(_mean(ours)), show.duration(_mean(theirs)))}
     pairs = {
         "recebidas": (ours.messages_inbound, theirs.messages_inbound),
         "enviadas": (ours.messages_outbound, theirs.messages_outbound),
@@ -125,16 +125,30 @@ def _changes(found: View, view: PeriodView, show: Format, texts: Texts) -> None:
     }
     for name, (now, before) in pairs.items():
         found.texts[f"k-{name}-delta"] = change(now, before, show, texts, base=theirs.messages or before)
-        earlier[name] = show.count(before)
+        compared[name] = (show.count(now), show.count(before))
     if not theirs.lower_bound and ours.cost is not None and theirs.cost is not None:
         text = change(ours.cost, theirs.cost, show, texts, base=theirs.messages or theirs.tokens, cost=True)
         is_certain = not ours.lower_bound or ours.cost > theirs.cost  # what is missing could fill a fall, not a rise
         found.texts["k-custo-delta"] = text if is_certain else ""
-        earlier["custo"] = show.cost(theirs.cost, view.currency)
-    for name, text in earlier.items():
-        if found.texts[f"k-{name}-delta"]:
-            found.texts[f"k-{name}-antes"] = texts.gettext("antes %(valor)s") % {"valor": text}
-            found.marks[f"k-{name}-delta"] = {"data-kind": judgement(found.texts[f"k-{name}-delta"], texts)}
+        compared["custo"] = (
+            show.cost(ours.cost, view.currency, lower_bound=ours.lower_bound), show.cost(theirs.cost, view.currency)
+        )  # fmt: skip
+    for name, values in compared.items():
+        _compare(found, name, values, is_cut=previous.is_cut, texts=texts)
+
+
+def _compare(found: View, name: str, values: tuple[str, str], *, is_cut: bool, texts: Texts) -> None:
+    """Say what a change is of: while ours goes on, both values are those of the hour both had reached."""
+    text = found.texts[f"k-{name}-delta"]
+    found.marks[f"k-{name}-delta"] = {"data-kind": judgement(text, texts)}
+    if not text or text == texts.gettext("novo"):
+        return
+    ours, theirs = values
+    if is_cut:
+        sentence = texts.gettext("%(valor)s ante %(antes)s") % {"valor": ours, "antes": theirs}
+    else:
+        sentence = texts.gettext("antes %(valor)s") % {"valor": theirs}
+    found.texts[f"k-{name}-antes"] = sentence
 
 
 def _trend(found: View, of: Trend) -> None:

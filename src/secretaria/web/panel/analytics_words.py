@@ -88,11 +88,11 @@ def range_name(period: Period, show: Format) -> str:
 
 
 def previous_name(previous: Previous, show: Format, texts: Texts) -> str:
-    """Return what is held against ours: 01–20/10 até 14:00."""
+    """Return what is held against ours: 01–20/10, ambos até 14:00."""
     days = range_name(previous.period, show)
     if not previous.is_cut:
         return days
-    return texts.gettext("%(dias)s até %(hora)s") % {"dias": days, "hora": f"{previous.until:%H:%M}"}
+    return texts.gettext("%(dias)s, ambos até %(hora)s") % {"dias": days, "hora": f"{previous.until:%H:%M}"}
 
 
 def change(ours: Number, theirs: Number, show: Format, texts: Texts, *, base: int, cost: bool = False) -> str:
@@ -142,10 +142,10 @@ def alert_row(alert: Alert, show: Format, texts: Texts) -> dict[str, str]:
     fired = show.local(alert.fired_at)
     return {
         "kind": "crit" if critical else "warn",
-        "level": f"✕ {_('Crítico')}" if critical else f"▲ {_('Aviso')}",
+        "level": "✕ " + _("Crítico") if critical else "▲ " + _("Aviso"),
         "at": f"{show.day(fired.date())} {fired:%H:%M}",
         "sentence": _alert_sentence(alert, show, texts),
-        "resolved": f"✓ {_('Resolvido')}" if alert.resolved_at else "",
+        "resolved": "✓ " + _("Resolvido") if alert.resolved_at else "",
     }
 
 
