@@ -21,7 +21,7 @@ def test_a_plan_is_made_listed_shown_changed_and_given_to_a_company(run: Run) ->
     assert changed.value == later
     assert "messages 80000, tokens none, cost none" in changed.err
     shown = run("plan", "show", plan_id)
-    assert "1 companies have it now" in shown.err
+    assert "companies that have it now: 1" in shown.err
     assert [line.split()[1] for line in shown.out.splitlines()] == ["MESSAGES", "50000", "80000"]
     versions = run("plan", "show", "Pro", "--json").json["versions"]
     assert [(row["messages"], row["cost"], row["hard"], row["effective_from"]) for row in versions] == [

@@ -76,8 +76,9 @@ def test_it_names_the_day_and_its_range(
 
 def test_it_says_that_the_limit_is_reached_whatever_is_known_of_the_days() -> None:
     found = ask([], 100, today_so_far=100)
-    assert (found.outcome, found.likely, str(found.percent_at_end)) == ("reached", None, "100.00")
-    assert ask([50, 50, 50], 100).outcome == "reached"
+    assert found == Forecast(ForecastOutcome.REACHED, reason=TOO_LITTLE_DATA)
+    found = ask([50, 50, 50], 100)  # and 27 days to come
+    assert (found.outcome, found.likely, str(found.percent_at_end)) == ("reached", None, "1500.00")
 
 
 def test_it_is_silent_with_less_than_three_complete_days() -> None:

@@ -207,7 +207,7 @@ def _limits(version: "PlanVersion", currency: str) -> str:
 
 
 def _show(plan: "Plan") -> None:
-    print_note(f"{printable(plan.name)} (id {plan.plan_id}): {plan.companies} companies have it now.")
+    print_note(f"{printable(plan.name)} (id {plan.plan_id}): companies that have it now: {plan.companies}.")
     print_table(_TITLES, [_cells(version, plan.currency) for version in plan.versions])
 
 

@@ -12,7 +12,6 @@ from fractions import Fraction
 from typing import Final
 
 from secretaria.core import money
-from secretaria.core.limit import percent
 
 COMPLETE_DAYS_MIN: Final = 3
 WEEKDAY_DAYS_MIN: Final = 14
@@ -39,7 +38,7 @@ class ForecastOutcome(StrEnum):
 class Forecast:
     """On which local day 100 % is reached: earliest <= likely <= latest, each None where not within the period.
 
-    percent_at_end is what the period is expected to end at, cut to two decimals; None when unknown. reason says why.
+    percent_at_end is what the period is expected to end at, cut to two decimals, and None with the reason why not.
     """
 
     outcome: ForecastOutcome
@@ -65,10 +64,10 @@ def forecast(
     None stands for what `used` holds beyond the complete days.
     Of a limit of 1000 with 100 on each of ten days and nothing yet today: reached on the tenth day from today.
     """
-    if used >= limit:
-        return Forecast(ForecastOutcome.REACHED, percent_at_end=percent(used, limit))
+    is_reached = used >= limit
     if len(daily) < COMPLETE_DAYS_MIN:
-        return Forecast(ForecastOutcome.UNKNOWN, reason=TOO_LITTLE_DATA)
+        outcome = ForecastOutcome.REACHED if is_reached else ForecastOutcome.UNKNOWN
+        return Forecast(outcome, reason=TOO_LITTLE_DATA)
     pace = _Pace.of(daily)
     so_far = Fraction(used) if today_so_far is None else Fraction(today_so_far)
     if today_so_far is None:
@@ -87,8 +86,11 @@ def forecast(
         if latest is None and gap <= 0 and gap * gap >= spread_squared:
             latest = day
         day += _ONE_DAY
+    percent_at_end = _percent_at_end(Fraction(used) + expected, limit)
+    if is_reached:
+        return Forecast(ForecastOutcome.REACHED, percent_at_end=percent_at_end)
     outcome = ForecastOutcome.EXPECTED if likely else ForecastOutcome.NOT_EXPECTED
-    return Forecast(outcome, earliest, likely, latest, _percent_at_end(Fraction(used) + expected, limit))
+    return Forecast(outcome, earliest, likely, latest, percent_at_end)
 
 
 @dataclass(frozen=True, slots=True)

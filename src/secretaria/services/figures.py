@@ -97,7 +97,8 @@ class LimitForecast:
     """When 100 % is reached at the pace of the month's complete days (core/forecast.py).
 
     outcome is reached, expected (within the month: earliest to latest, most likely on `likely`), not_expected or
-    unknown, with the reason. Days are local ones, null where not within the month. percent_at_end: the month's end.
+    unknown. Days are local ones, null where not within the month. percent_at_end is what the month is expected to end
+    at, null with the reason why not.
     """
 
     outcome: ForecastOutcome
