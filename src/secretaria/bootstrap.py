@@ -28,6 +28,7 @@ from secretaria.services.endpoints import EndpointService
 from secretaria.services.entitlements import EntitlementService
 from secretaria.services.exchange_rates import ExchangeRateService
 from secretaria.services.explain import ExplainReads
+from secretaria.services.exports import ExportService
 from secretaria.services.ingest import IngestService
 from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
@@ -40,6 +41,7 @@ from secretaria.services.plans import PlanService
 from secretaria.services.prices_in_force import PricesInForceReads
 from secretaria.services.rate_cards import RateCardService
 from secretaria.services.recording import RecordingService
+from secretaria.services.report_archive import ReportArchive
 from secretaria.services.reports import ReportService
 from secretaria.services.reservations import ReservationService
 from secretaria.services.signing import Signing
@@ -71,6 +73,8 @@ class Application:
     recording: RecordingService
     analytics: AnalyticsReads
     reports: ReportService
+    archive: ReportArchive
+    exports: ExportService
     accounts: AccountService
     account_details: AccountDetailsReads
     messages: MessageService
@@ -135,6 +139,8 @@ async def application(
             recording=RecordingService(database, ingest),
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
+            archive=ReportArchive(database, settings),
+            exports=ExportService(database, settings),
             accounts=accounts,
             account_details=AccountDetailsReads(database, accounts),
             messages=MessageService(database, settings, tell=ingest.tell),

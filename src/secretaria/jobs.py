@@ -26,6 +26,7 @@ CONCURRENCY: Final = 4
 CONNECTIONS_MAX: Final = 4
 POOL_WAIT_S: Final = 5.0
 CLOSE_PASSES_MAX: Final = 20
+ARCHIVE_PASSES_MAX: Final = 20
 SHUTDOWN_WAIT_S: Final = 20.0
 """How long a job under way may go on after SIGTERM; then it is cancelled and its transaction rolled back."""
 
@@ -48,6 +49,18 @@ async def close_reports(context: JobContext, timestamp: int) -> None:
         if closed.reports or closed.revisions or closed.failed:
             _log.info("reports_closed", reports=closed.reports, revisions=closed.revisions, failed=closed.failed)
         if not closed.more or not (closed.reports or closed.revisions):
+            return
+
+
+async def archive_reports(context: JobContext, timestamp: int) -> None:
+    """Every minute: freeze the PDFs of weeks and months whose days are closed, some companies at a time."""
+    del timestamp
+    application = _application(context)
+    for _ in range(ARCHIVE_PASSES_MAX):
+        archived = await application.archive.keep_due(application.clock())
+        if archived.files or archived.failed:
+            _log.info("reports_archived", files=archived.files, failed=archived.failed)
+        if not archived.more or archived.failed:
             return
 
 
@@ -134,6 +147,7 @@ async def reseal_secrets(context: JobContext, timestamp: int) -> None:
 PeriodicTask: TypeAlias = Callable[[JobContext, int], Awaitable[None]]
 PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("close_reports", "* * * * *", close_reports),
+    ("archive_reports", "* * * * *", archive_reports),
     ("sync_prices", "* * * * *", sync_prices),
     ("refresh_exchange_rates", "20 * * * *", refresh_exchange_rates),
     ("sweep_webhooks", "* * * * *", sweep_webhooks),

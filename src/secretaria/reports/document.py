@@ -95,10 +95,10 @@ def title_of(report: UsageReport, say: Labels, show: Format) -> tuple[str, str]:
 
 def _cover(page: Page) -> Section:
     report, imprint, show, say = page.report, page.imprint, page.show, page.say
-    owner, as_of = report.owner, imprint.as_of
+    owner, as_of = report.owner, show.local(imprint.as_of)
     kind, name = title_of(report, say, show)
     last = report.period.days()[-1]
-    legal = [owner.legal_name or "", say("tax id", tax_id=owner.tax_id) if owner.tax_id else ""]
+    legal = [owner.legal_name or "", say("tax id", tax_id=_tax_id(owner.tax_id)) if owner.tax_id else ""]
     about = [
         say("from to", start=show.day_full(report.period.start), end=show.day_full(last)),
         say("days by", zone=owner.timezone),
@@ -124,6 +124,13 @@ def _cover(page: Page) -> Section:
         "code": grouped(imprint.code),
         "words": {name: say(name) for name in ("page", "of", "summary", "total")},
     }
+
+
+def _tax_id(stored: str) -> str:
+    """Return a CNPJ as people write it: 12.345.678/0001-95."""
+    if len(stored) != 14:
+        return stored
+    return f"{stored[:2]}.{stored[2:5]}.{stored[5:8]}/{stored[8:12]}-{stored[12:]}"
 
 
 def _cards(page: Page) -> list[Section]:

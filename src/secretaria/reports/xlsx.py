@@ -16,6 +16,7 @@ from xlsxwriter.worksheet import Worksheet
 
 from secretaria.reports.csv import CompanyDay
 from secretaria.reports.document import price_name
+from secretaria.reports.format import Format
 from secretaria.reports.labels import Labels
 from secretaria.reports.report import Day, Imprint, Share, Sums, UsageReport, grouped
 
@@ -111,8 +112,9 @@ class _Book:
 
 def write_xlsx(file: IO[bytes], report: UsageReport, imprint: Imprint, locale: str) -> None:
     """Write one company's report: summary, days, breakdowns, prices."""
-    book = _Book(file, locale, imprint.as_of)
-    _summary(book, report, imprint)
+    made = Format(locale, report.owner.timezone).local(imprint.as_of)
+    book = _Book(file, locale, made)
+    _summary(book, report, imprint, made)
     _days(book, report)
     _breakdowns(book, report)
     _prices(book, report)
@@ -126,7 +128,7 @@ def _sums(sums: Sums, currency: str) -> list[Cell | Money]:
     ]  # fmt: skip
 
 
-def _summary(book: _Book, report: UsageReport, imprint: Imprint) -> None:
+def _summary(book: _Book, report: UsageReport, imprint: Imprint, made: datetime) -> None:
     say, owner, total = book.say, report.owner, report.total
     sheet = book.sheet(say("summary"), [], [34, 40])
     last = report.period.days()[-1]
@@ -138,7 +140,7 @@ def _summary(book: _Book, report: UsageReport, imprint: Imprint) -> None:
         (say("period"), f"{report.period.start} – {last}"),
         (say("zone"), owner.timezone),
         (say("currency"), owner.currency),
-        (say("as of"), imprint.as_of.isoformat(timespec="seconds")),
+        (say("as of"), made.isoformat(timespec="seconds")),
         (say("state"), say("partial") if report.partial else ""),
         *zip([say(name) for name in _QUANTITIES], _sums(total, owner.currency), strict=True),
         (say("code"), grouped(imprint.code)),

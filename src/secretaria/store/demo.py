@@ -10,7 +10,8 @@ from secretaria.store.database import Connection
 TABLES = (
     "directory", "sessions", "api_keys", "users", "usage_events", "event_identities", "messages", "usage_daily",
     "usage_uncounted", "whatsapp_events", "template_categories", "templates", "whatsapp_accounts",
-    "usage_hourly", "usage_series", "period_counters", "analytics_reports", "report_progress", "prices",
+    "usage_hourly", "usage_series", "period_counters", "analytics_reports", "report_progress",
+    "report_files", "report_codes", "report_archive_progress", "prices",
     "exchange_rates", "meta_costs", "meta_days", "meta_sync", "meta_profiles", "integrations",
     "delivery_attempts", "deliveries", "delivery_endpoints", "alerts", "reservations", "company_plans",
     "rate_card_choices", "company_timezones", "company_heads", "companies",

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     PHONE_NUMBER = "phone_number_id"
     ACCOUNT = "account"
     INTEGRATION = "integration"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
