@@ -12,6 +12,9 @@ from tests.usage_rows import Use, write
 from secretaria.bootstrap import Application
 from secretaria.core.plan import LimitMetric
 from secretaria.embedded.servers import Endpoints
+from secretaria.services.plan_usage import read_plan_usage
+from secretaria.store import companies, prices, usage_reads
+from secretaria.store.database import transaction
 from secretaria.store.partitions import ensure_months
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +62,26 @@ async def test_the_summary_holds_the_month_against_every_limit_with_state_and_fo
     assert (cost.forecast.outcome, cost.forecast.likely) == ("reached", None)
     assert summary.current.cost == cost.used
     assert summary.current.messages.total == messages.used
+
+
+async def test_it_is_the_same_whether_the_month_was_rated_before_or_not(
+    application: Application, endpoints: Endpoints
+) -> None:
+    (company_id,) = await make(application, "A")
+    write(endpoints.admin_url, company_id, *daily(range(1, 20), messages=60, tokens_input=1000))
+    write(endpoints.admin_url, company_id, Use(date(2026, 10, 31), messages=9999))
+    await plan(application, messages=2500, cost=Decimal("95.57"))
+    await application.plans.assign(OPERATOR, company_id, "Pro", now=NOW)
+    start, end = date(2026, 10, 1), date(2026, 12, 1)
+    async with transaction(application.database.operator) as connection:
+        company = await companies.read(connection, company_id)
+        assert company is not None
+        book = (await prices.read_books(connection, {company_id: "BRL"}, start=start, end=end))[company_id]
+        usage = await usage_reads.read_days(connection, company_id, start=start, end=end)
+        found = await read_plan_usage(connection, company, now=NOW, usage=usage, book=book)
+    assert found is not None
+    assert found == (await application.analytics.summary(OPERATOR, company_id, NOW)).plan
+    assert found.limits[0].used == 19 * 60
 
 
 async def test_what_has_no_price_makes_the_cost_a_lower_bound(application: Application, endpoints: Endpoints) -> None:
