@@ -27,7 +27,8 @@ from secretaria.web.panel.person import person_of, visitor_of
 from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.render import locale_of, page
 from secretaria.web.panel.session import FormText
-from secretaria.web.panel.settings_pages import PATH, CompanyChosen, finance_page
+from secretaria.web.panel.settings_frame import CompanyChosen
+from secretaria.web.panel.settings_pages import PATH, finance_page
 
 CARDS_PATH: Final = f"{PATH}/tabelas"
 

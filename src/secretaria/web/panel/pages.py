@@ -13,12 +13,11 @@ from secretaria.web.auth import application_of
 from secretaria.web.panel import (
     account_pages,
     analytics_page,
-    card_pages,
     events,
     explain_page,
     problems,
     session,
-    settings_pages,
+    settings_tabs,
 )
 from secretaria.web.panel.account_pages import accounts_count
 from secretaria.web.panel.figures import COST_CHART, DAYS_SHOWN, MESSAGES_CHART, watermark
@@ -139,7 +138,7 @@ def install(app: FastAPI) -> None:
     """Add the panel to the application: its pages, its streams, and its look for addresses that do not exist."""
     app.state.live_readings = SharedReadings()
     routers = (
-        account_pages.router, analytics_page.router, explain_page.router, settings_pages.router, card_pages.router,
+        account_pages.router, analytics_page.router, explain_page.router, *settings_tabs.ROUTERS,
         session.router, session.probes,
     )  # fmt: skip
     for part in (_pages, *routers, events.router):

@@ -1,7 +1,6 @@
 """Configurações, tab "Financeiro": the connection to Meta, the prices and the rate in force, the account cards."""
 
 from typing import Annotated, Any, Final
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -21,37 +20,39 @@ from secretaria.web.auth import application_of, require_same_origin
 from secretaria.web.panel import card_import, connection
 from secretaria.web.panel.account_feed import read_cards
 from secretaria.web.panel.account_pages import card_values, webhook_url
-from secretaria.web.panel.events import SEARCH_CHARS_MAX
 from secretaria.web.panel.figures import watermark
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import Texts, texts
-from secretaria.web.panel.live_view import COMPANIES_PAGE, search_text
 from secretaria.web.panel.person import person_of, visitor_of, zone_sentence
 from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.render import locale_of, page
 from secretaria.web.panel.session import FORM_CHARS_MAX
+from secretaria.web.panel.settings_frame import (
+    ROOT,
+    CompanyAsked,
+    CompanyChosen,
+    Search,
+    choose_company,
+    settings_url,
+)
 
-PATH: Final = "/configuracoes"
+PATH: Final = ROOT
 PRODUCT_SOURCE: Final = default_whatsapp_prices()[0][-1]
 
 router = APIRouter(route_class=PanelRoute, include_in_schema=False)
-
-CompanyChosen = Annotated[int, Form(ge=1, le=COMPANY_ID_MAX)]
 
 
 @router.get(PATH)
 async def settings(
     request: Request,
-    empresa: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
+    empresa: CompanyAsked = 0,
     apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
-    q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
+    q: Search = "",
 ) -> Response:
     """Show a company's settings; without one the operator chooses, and a member comes to its own."""
-    caller, user = await person_of(request)
-    if empresa == 0 and not caller.is_operator:
-        return RedirectResponse(_url(caller.company_id), 303)
     if empresa == 0:
-        return await _choice(request, caller, user, search_text(q))
+        return await choose_company(request, PATH, q)
+    caller, user = await person_of(request)
     return await finance_page(request, caller, user, empresa, after=apos)
 
 
@@ -85,7 +86,7 @@ async def save_connection(request: Request, form: Annotated[ConnectionForm, Form
         again = {name: value for name, value in entered.items() if name not in SECRET_COLUMNS}
         more = {"problem": problem, "problem_field": field, "entered": again}
         return await finance_page(request, caller, user, empresa, status=422, more=more)
-    return RedirectResponse(_url(empresa, salvo=1) + "#meta", 303)
+    return RedirectResponse(settings_url(PATH, empresa, salvo=1) + "#meta", 303)
 
 
 @router.post(PATH + "/meta/testar")
@@ -98,22 +99,6 @@ async def test_connection(request: Request, empresa: CompanyChosen) -> Response:
     return await finance_page(
         request, caller, user, empresa, more={"checks": connection.tested(checks, texts(locale))}
     )
-
-
-def _url(company_id: int, **more: int) -> str:
-    return f"{PATH}?{urlencode({'empresa': company_id} | more)}"
-
-
-async def _choice(request: Request, caller: Caller, user: User, search: str) -> Response:
-    application, locale = application_of(request), locale_of(request, user.locale)
-    overview = await application.analytics.overview(caller, application.clock(), limit=COMPANIES_PAGE, search=search)
-    found = [(row.company.name, _url(row.company.id)) for row in overview.companies]
-    if len(found) == 1 and not search:
-        return RedirectResponse(found[0][1], 303)
-    values = {
-        "companies": found, "search": search, "search_max": SEARCH_CHARS_MAX, "more": overview.next_after is not None,
-    }  # fmt: skip
-    return page(request, "settings_choice.html", values, locale=locale, visitor=visitor_of(caller, user))
 
 
 async def finance_page(
@@ -134,9 +119,9 @@ async def finance_page(
     cards = await read_cards(application, caller, company_id, after=after)
     in_force = await application.prices_in_force.read(caller, company_id, now)
     show, sentences = Format(locale, cards.figures.timezone), texts(locale)
-    values = card_values(cards, show, here=_url(company_id), after=after)
+    values = card_values(cards, show, here=settings_url(PATH, company_id), after=after)
     values |= {
-        "here_url": _url(company_id),
+        "here_url": settings_url(PATH, company_id),
         "texts": values["texts"] | watermark(now, now, show, sentences).texts,
         "zone": zone_sentence(cards.figures, show, now),
         "prices": _priced_by(in_force, show, sentences),

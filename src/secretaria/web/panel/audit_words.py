@@ -1,0 +1,108 @@
+"""The audit log's words for people: actions and fields in the reader's language; unknown ones as they are stored."""
+
+from typing import Any, Final
+
+from secretaria.web.panel.i18n import Texts
+
+VALUE_CHARS_MAX: Final = 300
+UNKNOWN: Final = "—"
+
+
+def action_text(action: str, sentences: Texts) -> str:
+    """Return what was done, as a few words."""
+    _ = sentences.gettext
+    known = {
+        "company.created": _("Empresa cadastrada"),
+        "company.changed": _("Dados da empresa alterados"),
+        "company.suspended": _("Empresa suspensa"),
+        "company.reactivated": _("Empresa reativada"),
+        "timezone.set": _("Fuso horário alterado"),
+        "api_key.created": _("Chave de API criada"),
+        "api_key.revoked": _("Chave de API revogada"),
+        "user.created": _("Usuário criado"),
+        "user.disabled": _("Acesso de usuário desativado"),
+        "user.password_changed": _("Senha de usuário trocada"),
+        "session.opened": _("Sessão aberta"),
+        "session.ended": _("Sessão encerrada"),
+        "account.created": _("Conta WhatsApp cadastrada"),
+        "template.created": _("Modelo de mensagem cadastrado"),
+        "messages.erased": _("Mensagens apagadas"),
+        "integration.created": _("Conexão com a Meta criada"),
+        "integration.changed": _("Conexão com a Meta alterada"),
+        "integration.removed": _("Conexão com a Meta removida"),
+        "integration.tested": _("Conexão com a Meta testada"),
+        "prices.set": _("Preços das configurações aplicados"),
+        "rates.published": _("Câmbio publicado aplicado"),
+        "rate_card.imported": _("Tabela de preços importada"),
+        "rate_card.activated": _("Tabela de preços escolhida"),
+    }
+    known |= {
+        "plan.created": _("Plano criado"),
+        "plan.changed": _("Limites do plano alterados"),
+        "company_plan.set": _("Plano da empresa escolhido"),
+        "alert.acknowledged": _("Alerta reconhecido"),
+        "endpoint.created": _("Destino de alertas criado"),
+        "endpoint.changed": _("Destino de alertas alterado"),
+        "endpoint.removed": _("Destino de alertas removido"),
+        "endpoint.enabled": _("Destino de alertas reativado"),
+        "endpoint.disabled": _("Destino de alertas desativado"),
+        "endpoint.tested": _("Destino de alertas testado"),
+        "endpoint.secret_rotated": _("Segredo do destino trocado"),
+        "endpoint.redelivered": _("Entregas reenviadas"),
+        "delivery.redelivered": _("Entrega reenviada"),
+    }
+    return known.get(action, action)
+
+
+def field_text(name: str, sentences: Texts) -> str:
+    """Return what a field is called on the pages that change it."""
+    _ = sentences.gettext
+    known = {
+        "name": _("Nome"),
+        "legal_name": _("Razão social"),
+        "tax_id": _("CNPJ"),
+        "timezone": _("Fuso horário"),
+        "currency": _("Moeda"),
+        "status": _("Situação"),
+        "demo": _("Demonstração"),
+        "scopes": _("Permissões"),
+        "role": _("Papel"),
+        "locale": _("Idioma"),
+        "disabled": _("Desativado"),
+        "sessions_ended": _("Sessões encerradas"),
+        "network": _("Endereço de rede"),
+        "prices": _("Preços"),
+        "rates": _("Câmbio"),
+        "card": _("Tabela"),
+        "source": _("Fonte"),
+        "effective_from": _("Vigente desde"),
+        "unit_price_rounding": _("Arredondamento do preço unitário"),
+        "plan": _("Plano"),
+        "messages": _("Mensagens"),
+        "tokens": _("Tokens"),
+        "cost": _("Custo"),
+        "thresholds": _("Níveis de alerta"),
+        "hard": _("Limite rígido"),
+        "category": _("Categoria"),
+        "events": _("Eventos"),
+        "address": _("Endereço"),
+    }
+    return known.get(name, name)
+
+
+def value_text(value: Any, sentences: Texts) -> str:
+    """Return a stored value as people read it, cut where it grows long."""
+    _ = sentences.gettext
+    if value is None or value in ("", []):
+        return UNKNOWN
+    if isinstance(value, bool):
+        return _("sim") if value else _("não")
+    if isinstance(value, list):
+        return _cut("; ".join(value_text(item, sentences) for item in value))
+    if isinstance(value, dict):
+        return _cut("; ".join(f"{name}: {value_text(item, sentences)}" for name, item in value.items()))
+    return _cut(str(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= VALUE_CHARS_MAX else text[: VALUE_CHARS_MAX - 1] + "…"
