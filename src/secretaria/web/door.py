@@ -51,8 +51,9 @@ SECURITY_HEADERS = (
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 NO_STORE = (b"cache-control", b"no-store")
 
-# Counted, and told once a minute: a line an event would cost more than the event.
-COUNTED_PATHS = frozenset({"/api/usage"})
+# Counted, and told once a minute: a line an event would cost more than the event, and bots check before each message.
+INGEST = "ingest_requests"
+COUNTED_PATHS = {"/api/usage": INGEST, "/api/entitlements": "entitlement_checks"}
 # Probes come every few seconds, and with the address of a container or a load balancer in Host.
 PROBE_PATHS = frozenset({"/healthz", "/readyz"})
 
@@ -69,7 +70,7 @@ class Door:
         self._app = app
         self._headers = [*SECURITY_HEADERS, *([STRICT_TRANSPORT] if is_https(settings) else [])]
         self._is_own_name = own_names(settings)
-        self._counted: Counter[int] = Counter()
+        self._counted: Counter[tuple[str, int]] = Counter()
         self._counted_since = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,7 +137,7 @@ class Door:
     def _report(self, scope: Scope, status: int, elapsed_s: float) -> None:
         path = scope["path"]
         if path in COUNTED_PATHS or path.startswith(WEBHOOK_PATH):
-            self._count(status)
+            self._count(COUNTED_PATHS.get(path, INGEST), status)
             return
         if path in PROBE_PATHS and status == 200:
             return
@@ -151,12 +152,13 @@ class Door:
             caller=None if caller is None else caller.identity,
         )
 
-    def _count(self, status: int) -> None:
-        self._counted[status] += 1
+    def _count(self, event: str, status: int) -> None:
+        self._counted[event, status] += 1
         elapsed_s = time.monotonic() - self._counted_since
         if elapsed_s >= COUNTED_LINE_EVERY_S:
-            by_status = {str(key): count for key, count in sorted(self._counted.items())}
-            _log.info("ingest_requests", seconds=round(elapsed_s), by_status=by_status)
+            for name in sorted({name for name, _ in self._counted}):
+                by_status = {str(key): count for (of, key), count in sorted(self._counted.items()) if of == name}
+                _log.info(name, seconds=round(elapsed_s), by_status=by_status)
             self._counted.clear()
             self._counted_since = time.monotonic()
 
