@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
 from secretaria.core.access import Caller
-from secretaria.core.errors import InvalidInput
-from secretaria.services.deliveries import PAGE_DELIVERIES_MAX, Log, shown_address
-from secretaria.services.endpoints import NewSecret
+from secretaria.core.errors import InvalidInput, NotFound
+from secretaria.services.deliveries import PAGE_DELIVERIES_MAX, Log, delivery_not_found, shown_address
+from secretaria.services.endpoints import NewSecret, endpoint_not_found
 from secretaria.store.deliveries import Attempt, Delivery
 from secretaria.store.delivery_endpoints import Endpoint
-from secretaria.web.api.routes import ApiRoute, Body, Number, company_asked_for
+from secretaria.web.api.routes import ApiRoute, Body, Number, company_asked_for, path_company_id
 from secretaria.web.auth import application_of, caller_of
 
 router = APIRouter(prefix="/api/endpoints", tags=["Endpoints"], route_class=ApiRoute)
@@ -111,7 +111,7 @@ class EndpointsOut(BaseModel):
 
 
 class DeliveryOut(BaseModel):
-    """One news for one endpoint. message_id is its webhook-id in every attempt; next_attempt_at: null unless it waits."""
+    """News for one endpoint. message_id is its webhook-id in all attempts; next_attempt_at is null unless it waits."""
 
     id: int
     company_id: int | None
@@ -203,6 +203,20 @@ class RedeliveredOut(BaseModel):
     deliveries: int
 
 
+def _endpoint_id(text: str) -> int:
+    try:
+        return path_company_id(text)
+    except NotFound as error:
+        raise endpoint_not_found() from error
+
+
+def _delivery_id(text: str) -> int:
+    try:
+        return path_company_id(text)
+    except NotFound as error:
+        raise delivery_not_found() from error
+
+
 @router.get("")
 async def list_endpoints(
     request: Request, caller: Annotated[Caller, Depends(caller_of)], company_id: Number | None = None
@@ -229,72 +243,76 @@ async def create_endpoint(
 
 @router.get("/{endpoint_id}")
 async def get_endpoint(
-    request: Request, endpoint_id: Number, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, endpoint_id: str, caller: Annotated[Caller, Depends(caller_of)]
 ) -> EndpointOut:
     """Return one endpoint."""
-    return EndpointOut.of(await application_of(request).delivery_endpoints.get(caller, endpoint_id))
+    return EndpointOut.of(await application_of(request).delivery_endpoints.get(caller, _endpoint_id(endpoint_id)))
 
 
 @router.patch("/{endpoint_id}")
 async def change_endpoint(
-    request: Request, endpoint_id: Number, body: EndpointChange, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, endpoint_id: str, body: EndpointChange, caller: Annotated[Caller, Depends(caller_of)]
 ) -> EndpointOut:
     """Change an endpoint. Scope endpoints:write."""
     application = application_of(request)
     change = body.model_dump(include=body.model_fields_set)
     return EndpointOut.of(
-        await application.delivery_endpoints.change(caller, endpoint_id, change, application.clock())
+        await application.delivery_endpoints.change(caller, _endpoint_id(endpoint_id), change, application.clock())
     )
 
 
 @router.delete("/{endpoint_id}", status_code=204)
 async def remove_endpoint(
-    request: Request, endpoint_id: Number, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, endpoint_id: str, caller: Annotated[Caller, Depends(caller_of)]
 ) -> Response:
     """Remove an endpoint; what waited for it is cancelled, its log stays. Scope endpoints:write."""
     application = application_of(request)
-    await application.delivery_endpoints.remove(caller, endpoint_id, application.clock())
+    await application.delivery_endpoints.remove(caller, _endpoint_id(endpoint_id), application.clock())
     return Response(status_code=204)
 
 
 @router.post("/{endpoint_id}/rotate")
 async def rotate_secret(
-    request: Request, endpoint_id: Number, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, endpoint_id: str, caller: Annotated[Caller, Depends(caller_of)]
 ) -> NewEndpointOut:
     """Give a webhook another secret, shown this once; the old one signs on for 24 hours. Scope endpoints:write."""
     application = application_of(request)
     return NewEndpointOut.made(
-        await application.delivery_endpoints.rotate(caller, endpoint_id, application.clock())
+        await application.delivery_endpoints.rotate(caller, _endpoint_id(endpoint_id), application.clock())
     )
 
 
 @router.post("/{endpoint_id}/test", status_code=202)
 async def test_endpoint(
-    request: Request, endpoint_id: Number, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, endpoint_id: str, caller: Annotated[Caller, Depends(caller_of)]
 ) -> TestDeliveryOut:
     """Send an endpoint a test, tried once; its result is in the delivery's log. Scope endpoints:write."""
     application = application_of(request)
-    delivery_id = await application.delivery_endpoints.test(caller, endpoint_id, application.clock())
+    delivery_id = await application.delivery_endpoints.test(caller, _endpoint_id(endpoint_id), application.clock())
     return TestDeliveryOut(delivery_id=delivery_id)
 
 
 @router.post("/{endpoint_id}/enable")
 async def enable_endpoint(
-    request: Request, endpoint_id: Number, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, endpoint_id: str, caller: Annotated[Caller, Depends(caller_of)]
 ) -> EndpointOut:
     """Let a disabled endpoint be tried again and send what waited for it. Scope endpoints:write."""
     application = application_of(request)
-    return EndpointOut.of(await application.delivery_endpoints.enable(caller, endpoint_id, application.clock()))
+    return EndpointOut.of(
+        await application.delivery_endpoints.enable(caller, _endpoint_id(endpoint_id), application.clock())
+    )
 
 
 @router.post("/{endpoint_id}/redeliver", status_code=202)
 async def redeliver_since(
-    request: Request, endpoint_id: Number, body: SinceBody, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, endpoint_id: str, body: SinceBody, caller: Annotated[Caller, Depends(caller_of)]
 ) -> RedeliveredOut:
     """Deliver again what was meant for an endpoint since an instant, under the same ids. Scope endpoints:write."""
     application = application_of(request)
     since = body.since.astimezone(UTC)
-    begun = await application.delivery_endpoints.redeliver_since(caller, endpoint_id, since, application.clock())
+    begun = await application.delivery_endpoints.redeliver_since(
+        caller, _endpoint_id(endpoint_id), since, application.clock()
+    )
     return RedeliveredOut(deliveries=begun)
 
 
@@ -321,16 +339,17 @@ async def list_deliveries(
 
 @deliveries.get("/{delivery_id}")
 async def get_delivery(
-    request: Request, delivery_id: Number, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, delivery_id: str, caller: Annotated[Caller, Depends(caller_of)]
 ) -> LogOut:
     """Return a delivery, what it sends, and its attempts."""
-    return LogOut.shown(await application_of(request).deliveries.get(caller, delivery_id))
+    return LogOut.shown(await application_of(request).deliveries.get(caller, _delivery_id(delivery_id)))
 
 
 @deliveries.post("/{delivery_id}/redeliver", status_code=202)
 async def redeliver(
-    request: Request, delivery_id: Number, caller: Annotated[Caller, Depends(caller_of)]
+    request: Request, delivery_id: str, caller: Annotated[Caller, Depends(caller_of)]
 ) -> DeliveryOut:
     """Deliver again under the same id. Scope endpoints:write."""
     application = application_of(request)
-    return DeliveryOut.of(await application.deliveries.redeliver(caller, delivery_id, application.clock()))
+    found = await application.deliveries.redeliver(caller, _delivery_id(delivery_id), application.clock())
+    return DeliveryOut.of(found)
