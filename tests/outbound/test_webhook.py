@@ -113,6 +113,27 @@ async def test_a_head_that_does_not_come_is_a_timeout_and_the_connection_is_cut(
     assert 600 <= answer.duration_ms < 1_500
 
 
+@pytest.mark.usefixtures("impatient")
+async def test_f3_what_was_not_read_by_the_deadline_is_dropped_and_not_kept_for_later() -> None:
+    given_up, received = asyncio.Event(), 0
+
+    async def read_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await given_up.wait()
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        while data := await reader.read(65_536):
+            received += len(data)
+
+    async with endpoint(read_late) as there:
+        answer = await post(there.url(), body=b"x" * 32_000_000)
+        given_up.set()
+        await asyncio.wait_for(there.ended.wait(), 10)
+    assert answer.error == "timeout"
+    # The system's own buffers pass on what they had.
+    assert received < 16_000_000
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [

@@ -45,7 +45,7 @@ async def answered(answer: bytes) -> Answer:
         (b"HTTP/1.1 2000 Long\r\n\r\n", "broken_answer"),
         (b"HTTP/2 200\r\n\r\n", "broken_answer"),
         (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", "broken_answer"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 100, "broken_answer"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 100 + OK, "broken_answer"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", "broken_answer"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 9_000 + b"\r\n\r\n", "broken_answer"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", "broken_answer"),

@@ -71,7 +71,7 @@ NAMES = [
     "https://a-.example.com/", "https://" + "a" * 64 + ".com/", "https://" + "a." * 126 + "com/", "https://./",
     "https://*.example.com/", "https://exa$mple.com/", "https://example。com/", "https://127。0。0。1:P/",
     "https://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ:P/", "https://exаmple.com/", "https://padaria-são-joão.com.br/", "https://example.com/ação",
-    "https://example.com/" + "a" * 2_000, 'https://example.com/"x', "https://example.com/<x>", "https://example.com/{x}",
+    "https://example.com/" + "a" * 2_000, 'https://example.com/"x', "https://example.com/<x>", "https://example.com/{x}", r"https://example.com/a\b",
 ]  # fmt: skip
 LITERALS = [
     "127.0.0.1", "127.1", "127.0.1", "127.255.255.254", "2130706433", "0x7f000001", "0x7f.0.0.1", "0x7f.1", "0177.0.0.1",
