@@ -83,6 +83,13 @@ ROUTES: dict[str, Access | str] = {
         "/api/analytics/explain?from=2026-01-01&to=2026-01-31&company_id={ours}", 200, 200, 200,
         foreign="/api/analytics/explain?from=2026-01-01&to=2026-01-31&company_id={theirs}",
     ),
+    "GET /api/analytics/export": Access(
+        "/api/analytics/export?company_id={ours}", 200, 200, 200, foreign="/api/analytics/export?company_id={theirs}"
+    ),
+    "GET /api/reports": Access("/api/reports?company_id={ours}", 200, 200, 200, foreign="/api/reports?company_id={theirs}"),
+    "GET /api/reports/{report_id}": Access(
+        "/api/reports/1?company_id={ours}", 404, 404, 404, foreign="/api/reports/1?company_id={theirs}"
+    ),
     "GET /api/integrations/meta": Access(
         "/api/integrations/meta?company_id={ours}", 404, 403, 403, foreign="/api/integrations/meta?company_id={theirs}"
     ),
@@ -149,6 +156,12 @@ ROUTES: dict[str, Access | str] = {
     "GET /empresas": PAGE,
     "GET /empresas/{company_id}": PAGE,
     "GET /empresas/{company_id}/contas": PAGE,
+    "GET /empresas/exportar.{extension}": PAGE,
+    "GET /empresas/{company_id}/exportar.{extension}": PAGE,
+    "GET /empresas/{company_id}/relatorio.pdf": PAGE,
+    "GET /empresas/{company_id}/arquivo": PAGE,
+    "GET /empresas/{company_id}/arquivo/{report_id}.pdf": PAGE,
+    "GET /verify/{code}": PUBLIC,
     "GET /empresas/{company_id}/analytics": PAGE,
     "GET /empresas/{company_id}/explicar": PAGE,
     "GET /configuracoes": PAGE,
@@ -226,7 +239,7 @@ async def test_operator_member_key_and_stranger_get_what_the_table_says(client: 
 
 async def test_pages_lead_strangers_and_keys_to_the_login(client: httpx2.AsyncClient, shop: Shop) -> None:
     for route in [route for route, access in ROUTES.items() if access == PAGE]:
-        path = route.split()[1].replace("{company_id}", str(shop.ours))
+        path = route.split()[1].replace("{company_id}", str(shop.ours)).replace("{report_id}", "1")
         for headers in ({}, shop.bearer("key_ours")):
             answer = await client.get(path, headers=headers)
             assert answer.status_code == 303, route

@@ -14,6 +14,7 @@ from secretaria.web.api import (
     companies,
     endpoints,
     entitlements,
+    exports,
     health,
     integrations,
     keys,
@@ -52,6 +53,7 @@ def create_app(application: Application) -> FastAPI:
     ):  # fmt: skip
         app.include_router(router)
     app.include_router(alerts.router)
+    app.include_router(exports.router)
     for router in (accounts.accounts, accounts.templates, messages.router, webhooks.router, audit.router):
         app.include_router(router)
     for router in (endpoints.router, endpoints.deliveries):

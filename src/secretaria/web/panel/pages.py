@@ -15,6 +15,7 @@ from secretaria.web.panel import (
     analytics_page,
     events,
     explain_page,
+    export_routes,
     problems,
     session,
     settings_tabs,
@@ -141,6 +142,7 @@ def install(app: FastAPI) -> None:
         account_pages.router, analytics_page.router, explain_page.router, *settings_tabs.ROUTERS,
         session.router, session.probes,
     )  # fmt: skip
-    for part in (_pages, *routers, events.router):
+    # First: /empresas/exportar.csv is no company.
+    for part in (export_routes.router, _pages, *routers, events.router):
         app.include_router(part)
     problems.install(app)
