@@ -71,6 +71,18 @@ class Watch:
     token_price_max: Decimal
 
 
+@dataclass(slots=True)
+class Waiting:
+    """A company's feed as it should be: its newest alerts, newest first, and those not published yet, oldest first.
+
+    version grows with every alert that fires or is resolved.
+    """
+
+    version: int
+    newest: list[Alert]
+    news: list[Alert]
+
+
 _COLUMNS: Final = (
     "a.company_id, a.alert_id, a.kind, a.metric, a.threshold, a.level, a.period_start, a.limit_amount, a.episode, "
     "a.used, a.percent, a.currency, a.plan_name, a.fired_at, a.resolved_at, a.resolved_used, a.acknowledged_at, "
@@ -307,3 +319,64 @@ async def count_open(connection: Connection, company_id: int | None) -> int:
     )
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+# --- the feed in Valkey (services/alert_feed.py) ---------------------------------------------------------------------
+
+
+async def read_unpublished_companies(connection: Connection, *, after: int, limit: int) -> list[int]:
+    """Return companies above the id `after` that have alerts nobody was told of through the feed."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT company_id FROM alerts WHERE NOT published AND company_id > %s ORDER BY 1 LIMIT %s",
+        (after, limit),
+    )
+    return [company_id for (company_id,) in await cursor.fetchall()]
+
+
+async def read_companies_since(connection: Connection, since: datetime, *, after: int, limit: int) -> list[int]:
+    """Return companies above the id `after` with an alert that fired since then."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT company_id FROM alerts WHERE company_id > %s AND fired_at >= %s ORDER BY 1 LIMIT %s",
+        (after, since, limit),
+    )
+    return [company_id for (company_id,) in await cursor.fetchall()]
+
+
+async def read_feeds(connection: Connection, company_ids: Sequence[int], *, newest: int) -> dict[int, Waiting]:
+    """Return what the feeds of these companies should hold, all of one moment: one statement."""
+    cursor = await connection.execute(
+        f"SELECT * FROM (SELECT {_COLUMNS}, a.published, "  # noqa: S608
+        "count(*) OVER w + count(a.resolved_at) OVER w AS version, "
+        "row_number() OVER (PARTITION BY a.company_id ORDER BY a.alert_id DESC) AS place "
+        "FROM alerts AS a WHERE a.company_id = ANY(%s) WINDOW w AS (PARTITION BY a.company_id)) AS f "
+        "WHERE place <= %s OR NOT published ORDER BY company_id, alert_id DESC",
+        (list(company_ids), newest),
+    )
+    found: dict[int, Waiting] = {}
+    for *row, published, version, place in await cursor.fetchall():
+        alert = _alert(row)
+        feed = found.setdefault(alert.company_id, Waiting(version, [], []))
+        if place <= newest:
+            feed.newest.append(alert)
+        if not published:
+            feed.news.insert(0, alert)
+    return found
+
+
+async def set_published(connection: Connection, company_id: int, told: Sequence[Alert]) -> None:
+    """Mark alerts as told, but for those resolved since they were read, and those somebody is at: they come again.
+
+    Skipping what is locked keeps ingest, which locks alerts in an order of its own, from ever waiting in a circle.
+    """
+    await connection.execute(
+        "WITH free AS (SELECT a.alert_id FROM unnest(%(ids)s::bigint[], %(resolved)s::boolean[]) AS k (alert_id, over) "
+        "JOIN alerts AS a ON a.company_id = %(company_id)s AND a.alert_id = k.alert_id "
+        "WHERE (a.resolved_at IS NOT NULL) = k.over FOR NO KEY UPDATE OF a SKIP LOCKED) "
+        "UPDATE alerts AS a SET published = true FROM free "
+        "WHERE a.company_id = %(company_id)s AND a.alert_id = free.alert_id",
+        {
+            "company_id": company_id,
+            "ids": [alert.alert_id for alert in told],
+            "resolved": [alert.resolved_at is not None for alert in told],
+        },
+    )
