@@ -35,8 +35,8 @@ from secretaria.core.errors import InvalidInput
 from secretaria.core.mail_server import MailSecurity, MailServer, parse_mail_server, parse_sender
 from secretaria.settings import Settings
 
-DEADLINE_S: Final = 30.0
-"""From connecting to the server's last word, whatever it does in between."""
+DEADLINE_S: Final = 27.0
+"""From connecting to the server's last word, whatever it does in between: with GOODBYE_S inside an attempt's 30 s."""
 
 GOODBYE_S: Final = 2.0
 SUBJECT_CHARS_MAX: Final = 200
