@@ -70,9 +70,9 @@ class Wanted:
 class Previous:
     """The earlier period. Where ours is unfinished its last day is cut after as many whole hours as ours has had.
 
-    total is up to there, and ours what our own period came to at the same point; buckets stand beside ours one to
-    one, the last cut too, None where the earlier period is shorter. is_whole: the company was in use from the
-    earlier period's first day on.
+    total is up to there, and ours what our own period came to at the same point. buckets stand beside ours one to
+    one, None where the earlier period has none, was cut, or the company was not in use yet. is_whole: it was in use
+    from the earlier period's first day on.
     """
 
     period: Period
@@ -218,13 +218,14 @@ class _Reading:
         else:
             theirs = await self.cells(before)
         by_bucket = figures_by(theirs, self._place_in(before))
-        # A bucket of the earlier period that begins where it was cut has nothing to be held against.
+        # Nothing is known of buckets before the first use; one that begins where the period was cut is not compared.
         cut_at = (before.end - _DAY, hour) if is_cut else (before.end, 0)
-        theirs_count = sum(place < cut_at for place in self._places(before))
+        known_from = (first_used or before.end, 0)
+        known = [known_from <= place < cut_at for place in self._places(before)]
         return Previous(
             before, local_time(self.company.schedule, until), is_cut, figures_of(theirs), figures_of(ours),
             tuple(
-                by_bucket.get(number, NOTHING) if number < theirs_count else None
+                by_bucket.get(number, NOTHING) if number < len(known) and known[number] else None
                 for number in range(len(self._places(begun)))
             ),
             first_used is not None and first_used <= before.start,

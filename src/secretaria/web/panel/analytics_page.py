@@ -35,6 +35,7 @@ from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.render import locale_of, page
 
 RECENT_ALERTS: Final = 3
+DATE_FIELDS: Final = ("de", "ate")
 
 router = APIRouter(route_class=PanelRoute, include_in_schema=False)
 
@@ -61,6 +62,7 @@ async def analytics(request: Request, company_id: Annotated[int, Path(ge=1, le=C
         "scope": urlencode({"escopo": "analytics", "empresa": company_id}) + _and(query.query()),
         "query": query,
         "here_path": here,
+        "typed": query.dates() | {of: request.query_params[of] for of in query.problems if of in DATE_FIELDS},
         **_choices(view, query, here, sentences),
         **_links(query, company_id),
         **_blocks(view, query, found, show, sentences),
@@ -154,8 +156,6 @@ def _links(query: PageQuery, company_id: int) -> dict[str, Any]:
             ("Excel", f"{base}/exportar.xlsx?{urlencode(dates)}"),
             ("PDF", f"{base}/relatorio.pdf?{urlencode(dates)}"),
         ],
-        "first_day": dates["de"],
-        "last_day": dates["ate"],
     }
 
 

@@ -25,7 +25,7 @@ from secretaria.web.panel.analytics_words import (
     time_change,
 )
 from secretaria.web.panel.figures import View, not_priced_chip
-from secretaria.web.panel.format import UNKNOWN, Format
+from secretaria.web.panel.format import NBSP, UNKNOWN, Format
 from secretaria.web.panel.i18n import Texts
 
 ROWS_SHOWN: Final = 8
@@ -145,7 +145,8 @@ def _compare(found: View, name: str, values: tuple[str, str], *, is_cut: bool, t
         return
     ours, theirs = values
     if is_cut:
-        sentence = texts.gettext("%(valor)s ante %(antes)s") % {"valor": ours, "antes": theirs}
+        held = texts.gettext("ante %(antes)s") % {"antes": theirs}
+        sentence = f"{ours} {held.replace(' ', NBSP)}"
     else:
         sentence = texts.gettext("antes %(valor)s") % {"valor": theirs}
     found.texts[f"k-{name}-antes"] = sentence
@@ -172,7 +173,7 @@ def _breakdown(found: View, view: PeriodView, show: Format, texts: Texts, *, row
         figures.append(rest[0].figures)
     elif rest:
         name = texts.gettext("Outros (%(quantidade)s)") % {"quantidade": show.number(len(rest))}
-        rows.append(Row("s-outros", None, name, OTHER_SERIES, is_rest=True))
+        rows.append(Row("s-outros", None, name, OTHER_SERIES if dimension == Dimension.CATEGORY else 0, is_rest=True))
         figures.append(_together([share.figures for share in rest]))
     parts = money.largest_remainder([of.cost or Decimal(0) for of in figures])
     total = view.total.cost or Decimal(0)

@@ -9,6 +9,7 @@ from secretaria.core import money
 from secretaria.core.event import Direction
 from secretaria.core.period import DAY_FIRST
 from secretaria.core.price import Metric
+from secretaria.reports.labels import Labels
 from secretaria.services.explain import ExplainedLine, Explanation, MissingLine
 from secretaria.services.figures import RateUsed
 from secretaria.services.period_figures import Dimension, PriceUsed
@@ -85,7 +86,7 @@ def _line(of: ExplainedLine, found: Explanation, show: Format, texts: Texts) -> 
         "since": ""
         if of.effective_from < DAY_FIRST
         else _("desde %(data)s") % {"data": show.day_full(of.effective_from)},
-        "source": of.price_source,
+        "source": Labels(show.locale).source(of.price_source),
         "rate": _rate(of, show, texts),
         "rates": [_rate_part(part, found.currency, show, texts) for part in of.parts] if len(of.parts) > 1 else [],
         "cut": ""
@@ -110,7 +111,7 @@ def _rate(of: ExplainedLine, show: Format, texts: Texts) -> str:
 
 
 def _named(rate: RateUsed, show: Format) -> str:
-    return f"{_plain(Decimal(rate.rate), show)} ({rate.source})"
+    return f"{_plain(Decimal(rate.rate), show)} ({Labels(show.locale).source(rate.source)})"
 
 
 def _plain(rate: Decimal, show: Format) -> str:

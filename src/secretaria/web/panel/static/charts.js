@@ -10,6 +10,7 @@
   const spoken = document.getElementById("grafico-ponto");
   const HATCH_PX = 6;
   const TIP_GAP_PX = 12;
+  const POINTS_MAX = 62;
   let data = JSON.parse(source.textContent);
   let colors = {};
   let hatch = null;
@@ -65,7 +66,7 @@
       borderColor: colors.bar,
       borderWidth: 2,
       spanGaps: false,
-      pointRadius: data.values.length > 40 ? 1.5 : 3,
+      pointRadius: data.values.length > POINTS_MAX ? 0 : 3,
       pointHoverRadius: 5,
       pointBackgroundColor: (point) => (isOpen(point.dataIndex) ? colors.surface : colors.bar),
       pointBorderColor: colors.bar,
