@@ -14,6 +14,8 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 COMPANY_ID ?=
 FORMAT ?= csv
+PERIOD ?=
+LOCALE ?=
 
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -40,9 +42,10 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 bench: $(VENV)/.dev ## Ingest over HTTP against a bare COPY of the same rows, and their ratio
 	@$(BIN)/python bench/ingest.py $(BENCH_ARGS)
 
-report: $(VENV)/.runtime ## Write a company's report into ./reports: make report COMPANY_ID=1 FORMAT=csv
-	@if [ -z "$(COMPANY_ID)" ]; then echo "Say which company: make report COMPANY_ID=1 FORMAT=csv" >&2; exit 2; fi
-	@$(BIN)/secretaria report --company "$(COMPANY_ID)" --format "$(FORMAT)"
+report: $(VENV)/.runtime ## Write a report into ./reports: make report COMPANY_ID=1 FORMAT=pdf (csv, xlsx; PERIOD, LOCALE)
+	@if [ -z "$(COMPANY_ID)" ]; then echo "Say which company: make report COMPANY_ID=1 FORMAT=pdf" >&2; exit 2; fi
+	@$(BIN)/secretaria report --company "$(COMPANY_ID)" --format "$(FORMAT)" \
+		$(if $(PERIOD),--period "$(PERIOD)") $(if $(LOCALE),--locale "$(LOCALE)")
 
 screenshots: $(VENV)/.dev browser ## Redraw docs/images from a demo
 	@$(BIN)/python tests/browser/screenshots.py

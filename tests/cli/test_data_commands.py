@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import UTC, date, datetime, timedelta
 
+import openpyxl
 import psycopg
 import pytest
 
@@ -210,14 +211,14 @@ def test_the_report_adds_up_to_what_was_imported_and_says_what_it_wrote(run, com
     )
     assert run("import", path, "--company", company).code == 0
     written = run("report", "--company", company, "--format", "csv", "--period", f"{month:%Y-%m}")
-    assert written.value == f"reports/escola-alfa-1-{month:%Y-%m}.csv"
+    assert written.value == f"reports/secretaria-1-escola-alfa-{month:%Y-%m}.csv"
     content = (tmp_path / written.value).read_bytes()
     assert content.startswith(
-        b"date,messages_in,messages_out,tokens_in,tokens_out,avg_response_ms,cost,currency,not_priced,exchange_rates\r\n"
+        b"date,messages_in,messages_out,tokens_in,tokens_out,avg_response_ms,cost,currency,not_priced\r\n"
     )
     days = {row["date"]: row for row in csv.DictReader(io.StringIO(content.decode(), newline=""))}
     assert len(days) == (first - month).days
-    assert list(days[f"{month:%Y-%m}-03"].values())[1:] == ["3", "3", "1500", "500", "600", "0.34", "BRL", "", ""]
+    assert list(days[f"{month:%Y-%m}-03"].values())[1:] == ["3", "3", "1500", "500", "600", "0.34", "BRL", ""]
     again = run("report", "--company", company, "--period", f"{month:%Y-%m}", "--output", "here.csv")
     assert (tmp_path / again.value).read_bytes() == content
 
@@ -227,11 +228,11 @@ def test_a_report_names_the_exchange_rate_of_what_it_converted(run, usage, tmp_p
     now = datetime.now(UTC) - timedelta(seconds=5)
     header = "id;source;time;direction;messages;category"
     run("import", usage(f"a;bot;{now.isoformat()};outbound;10;UTILITY", header=header), "--company", company)
-    output = tmp_path / "report.csv"
-    run("report", "--company", company, "--output", str(output))
-    used = [row for row in csv.DictReader(output.read_text().splitlines()) if row["messages_out"] == "10"]
-    assert [row["cost"] for row in used] == ["1.05"]
-    assert re.fullmatch(r"1 USD = 5\.00 BRL from \d{4}-\d\d-\d\d \(USD_TO_BRL\)", used[0]["exchange_rates"])
+    output = tmp_path / "report.xlsx"
+    run("report", "--company", company, "--format", "xlsx", "--locale", "en", "--output", str(output))
+    priced, rate = openpyxl.load_workbook(output)["Prices used"].iter_rows(min_row=2, values_only=True)
+    assert (priced[0], priced[2], priced[6], priced[7]) == ("Messages · Sent · Utility", 10, 5, 1.05)
+    assert (rate[0], rate[6], rate[9]) == ("USD → BRL", 5, "USD_TO_BRL")
 
 
 def test_what_has_no_price_is_said_in_the_report_and_is_not_zero(run, usage, tmp_path, monkeypatch):
@@ -251,8 +252,9 @@ def test_what_has_no_price_is_said_in_the_report_and_is_not_zero(run, usage, tmp
 
 
 @pytest.mark.parametrize(
-    "words", [["--period", "2026-13"], ["--period", "0000-01"], ["--period", "9999-01"], ["--format", "pdf"]]
-)
+    "words", [["--period", "2026-13"], ["--period", "0000-01"], ["--period", "9999-01"], ["--format", "doc"],
+              ["--locale", "fr"], ["--company", "abc"], ["--company", "0"], ["--company", "²"], ["--company", "9" * 30]],
+)  # fmt: skip
 def test_a_report_that_cannot_be_made_says_why(run, company, words):
     outcome = run("report", "--company", company, *words)
     assert (outcome.code, outcome.out) == (2, "")
@@ -263,6 +265,14 @@ def test_a_report_that_cannot_be_written_says_why(run, company):
     outcome = run("report", "--company", company, "--output", "/nonexistent/report.csv")
     assert outcome.code == 2
     assert "cannot write /nonexistent/report.csv" in outcome.err
+
+
+@pytest.mark.parametrize("locale", ["pt-BR", "en"])
+def test_a_report_is_a_pdf_under_a_telling_name(run, company, tmp_path, monkeypatch, locale):
+    monkeypatch.chdir(tmp_path)
+    written = run("report", "--company", company, "--format", "pdf", "--locale", locale)
+    assert re.fullmatch(r"reports/secretaria-\d+-escola-alfa-\d{4}-\d\d\.pdf", written.value)
+    assert (tmp_path / written.value).read_bytes().startswith(b"%PDF-1.7")
 
 
 def test_closing_twice_writes_once(run, company, usage):

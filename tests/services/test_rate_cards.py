@@ -13,10 +13,11 @@ from tests.shop import OPERATOR, event, key_of, rows
 from tests.usage_rows import Use, write
 
 from secretaria.bootstrap import Application
+from secretaria.core import money
 from secretaria.core.errors import DuplicateKey, InvalidInput, NotAllowed, NotFound
+from secretaria.core.period import month_of
 from secretaria.core.rate_card import CardPriceRow
 from secretaria.embedded.servers import Endpoints
-from secretaria.services.daily import daily_report
 from secretaria.services.rate_cards import ImportOptions, read_shipped
 from secretaria.store import rate_cards
 from secretaria.store.database import transaction
@@ -117,8 +118,8 @@ async def test_every_figure_counts_the_month_s_earlier_days(application: Applica
     assert [point.cost for point in weeks.points[-3:]] == ["0.84", "3.00", "6.50"]
     overview = await application.analytics.overview(OPERATOR, NOW)
     assert [row.today.cost for row in overview.companies] == ["5.00"]
-    report = await daily_report(application.database, OPERATOR, company_id, month=None, now=NOW)
-    assert {day.day: totals.cost for day, totals in report.days if totals.cost != "0.00"} == costs
+    report = await application.periods.read(OPERATOR, company_id, month_of(NOW.date()), NOW)
+    assert {of.day.day: money.exact_text(of.figures.cost) for of in report.days if of.figures.cost} == costs
     member = await application.analytics.summary(key_of(company_id), company_id, NOW)
     assert member.current.cost == "10.34"
 

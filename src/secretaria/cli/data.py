@@ -1,9 +1,7 @@
 """`secretaria import`, `close` and `report`: usage in by file, days closed by hand, figures out by file."""
 
 import asyncio
-import re
 import sys
-import unicodedata
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -19,14 +17,14 @@ from secretaria.core.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from secretaria.bootstrap import Application
-    from secretaria.services.daily import DailyReport
+    from secretaria.services.exports import ExportFile
     from secretaria.services.import_progress import Progress
     from secretaria.services.imports import FileImport, UsageFile
     from secretaria.services.reports import ClosedReports
     from secretaria.settings import Settings
 
 REPORTS_FOLDER = Path("reports")
-SLUG_CHARS_MAX = 40
+COMPANY_ID_LIMIT = 2**63
 
 
 class UsageFormat(StrEnum):
@@ -34,13 +32,6 @@ class UsageFormat(StrEnum):
 
     CSV = "csv"
     NDJSON = "ndjson"
-
-
-class ReportFormat(StrEnum):
-    """How a report is written."""
-
-    CSV = "csv"
-    PDF = "pdf"
 
 
 def import_file(  # noqa: PLR0917 - typer tells options from arguments by their annotations
@@ -171,66 +162,46 @@ def close(
 
 
 def report(
-    company: Annotated[int, typer.Option(min=1, help="The company's id.")],
-    file_format: Annotated[ReportFormat, typer.Option("--format", help="PDF is not there yet.")] = ReportFormat.CSV,
-    period: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="A month; this month without it.")] = None,
+    company: Annotated[str, typer.Option(metavar="ID", help="The company's id.")],
+    file_format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="csv, xlsx or pdf.")] = "csv",
+    period: Annotated[
+        str | None, typer.Option(metavar="PERIOD", help="month, week, or a month as in 2026-11; this month without it.")
+    ] = None,
+    locale: Annotated[str | None, typer.Option(metavar="LOCALE", help="pt-BR or en, for xlsx and pdf.")] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write; - is standard output. Default: in ./reports.")
     ] = None,
 ) -> None:
-    """Write a company's month day by day into ./reports, and print the file's path.
+    """Write a company's report into ./reports, and print the file's path.
 
-    Example: secretaria report --company 1 --format csv --period 2026-11
+    Example: secretaria report --company 1 --format pdf --period 2026-11
     """
-    from secretaria.services.daily import daily_report, parse_month
+    from secretaria.services.export_wanted import Wanted, with_id
 
-    if file_format is ReportFormat.PDF:
-        raise InvalidInput("PDF reports are not there yet; use --format csv", code="unsupported_format")
-    month = None if period is None else parse_month(period)
+    company_id = _company_id(company)
+    wanted = Wanted.read(file_format.lower(), span=period, locale=locale)
 
-    async def step(application: "Application") -> "DailyReport":
-        return await daily_report(application.database, PROCESS, company, month=month, now=application.clock())
+    async def step(application: "Application") -> "ExportFile":
+        return await application.exports.company_file(PROCESS, company_id, wanted, application.clock())
 
     found = run(step)
-    content = _csv(found)
+    if not isinstance(found.content, bytes):
+        raise TypeError("one company's file is whole")
     if str(output) == "-":
-        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.write(found.content)
         sys.stdout.flush()
         return
-    path = output or REPORTS_FOLDER / f"{_slug(found.company.name)}-{company}-{found.month.start:%Y-%m}.csv"
-    if output is None:
-        REPORTS_FOLDER.mkdir(exist_ok=True)
+    path = output or REPORTS_FOLDER / with_id(found.name, company_id)
     try:
-        path.write_bytes(content)
+        if output is None:
+            REPORTS_FOLDER.mkdir(exist_ok=True)
+        path.write_bytes(found.content)
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror}", code="unwritable_file") from error
     print_value(path)
 
 
-def _csv(found: "DailyReport") -> bytes:
-    from secretaria.reports.daily_csv import DailyRow, write_daily_csv
-    from secretaria.services.figures import rates_used
-
-    return write_daily_csv(
-        DailyRow(
-            day,
-            totals.messages_inbound,
-            totals.messages_outbound,
-            totals.tokens_input,
-            totals.tokens_output,
-            totals.avg_response_ms,
-            totals.cost,
-            found.company.currency,
-            (totals.rating.not_priced.messages, totals.rating.not_priced.tokens),
-            tuple(
-                f"1 {used.base} = {used.rate} {used.quote} from {used.effective_from} ({used.source})"
-                for used in rates_used(totals.rating)
-            ),
-        )
-        for day, totals in found.days
-    )
-
-
-def _slug(name: str) -> str:
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:SLUG_CHARS_MAX] or "company"
+def _company_id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < COMPANY_ID_LIMIT):
+        raise InvalidInput("a company is named by its id, a number from 1 (see secretaria company list)")
+    return int(text)

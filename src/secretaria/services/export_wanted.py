@@ -129,6 +129,11 @@ def file_name(owner: str, period: Period, extension: str) -> str:
     return f"secretaria-{slug(owner)}-{days}.{extension}"
 
 
+def with_id(name: str, company_id: int) -> str:
+    """Return a file's name with the company's id in it: in one folder, two companies of one name are two files."""
+    return name.replace("secretaria-", f"secretaria-{company_id}-", 1)
+
+
 def slug(name: str) -> str:
     """Return a name as file names can hold it, ASCII: clinica-sorriso; empty becomes empresa."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
