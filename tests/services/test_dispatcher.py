@@ -125,7 +125,7 @@ async def test_many_that_die_together_delay_nobody(post: Post, receiver: Receive
     async with post.dispatching(post.dispatcher(client=client)):
         for company_id in range(10, 60):
             await post.tell("alert_1", company_id=company_id)
-        await until(lambda: len(receiver.at("/dead")) == 50)
+        await arrived(receiver, "/dead", 50, within_s=5)
         for number in range(5):
             await post.tell(f"alert_{number}")
             await arrived(receiver, "/prompt", number + 1, within_s=1)

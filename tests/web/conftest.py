@@ -27,6 +27,8 @@ class Shop:
     tokens: dict[str, str] = field(default_factory=dict)
     key_ids: dict[str, str] = field(default_factory=dict)
     accounts: dict[str, int] = field(default_factory=dict)
+    endpoints: dict[str, int] = field(default_factory=dict)
+    deliveries: dict[str, int] = field(default_factory=dict)
 
     def bearer(self, who: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens[who]}"}
@@ -64,6 +66,11 @@ async def shop(application: Application) -> Shop:
     for who, company_id in (("ours", shop.ours), ("theirs", shop.theirs)):
         account = await application.accounts.create(PROCESS, company_id, f"number-of-{who}", "Recepção", now=now)
         shop.accounts[who] = account.account_id
+        endpoints, address = application.delivery_endpoints, f"{who}@example.com"
+        for name in (who, f"spare_{who}"):
+            made = await endpoints.create(PROCESS, company_id, "mail", address, now=now)
+            shop.endpoints[name] = made.endpoint.endpoint_id
+        shop.deliveries[who] = await endpoints.test(PROCESS, shop.endpoints[who], now)
     spare = await access.create_api_key(PROCESS, shop.ours)
     shop.key_ids["spare"] = spare.key.key_id
     return shop

@@ -117,6 +117,43 @@ ROUTES: dict[str, Access | str] = {
         "/api/entitlements/reservations/00000000-0000-0000-0000-000000000007?company_id={ours}", 404, 403, 403,
         foreign="/api/entitlements/reservations/00000000-0000-0000-0000-000000000007?company_id={theirs}",
     ),
+    "GET /api/endpoints": Access(
+        "/api/endpoints?company_id={ours}", 200, 200, 200, foreign="/api/endpoints?company_id={theirs}"
+    ),
+    "POST /api/endpoints": Access(
+        "/api/endpoints", 422, 201, 403, body={"channel": "mail", "address": "dona@example.com"}
+    ),
+    "GET /api/endpoints/{endpoint_id}": Access(
+        "/api/endpoints/{endpoint}", 200, 200, 200, foreign="/api/endpoints/{foreign_endpoint}"
+    ),
+    "PATCH /api/endpoints/{endpoint_id}": Access(
+        "/api/endpoints/{endpoint}", 200, 200, 403, body={"description": "x"}, foreign="/api/endpoints/{foreign_endpoint}"
+    ),
+    "DELETE /api/endpoints/{endpoint_id}": Access(
+        "/api/endpoints/{spare_endpoint}", 404, 204, 403, foreign="/api/endpoints/{foreign_endpoint}"
+    ),
+    "POST /api/endpoints/{endpoint_id}/rotate": Access(
+        "/api/endpoints/{endpoint}/rotate", 422, 422, 403, foreign="/api/endpoints/{foreign_endpoint}/rotate"
+    ),
+    "POST /api/endpoints/{endpoint_id}/test": Access(
+        "/api/endpoints/{endpoint}/test", 202, 202, 403, foreign="/api/endpoints/{foreign_endpoint}/test"
+    ),
+    "POST /api/endpoints/{endpoint_id}/enable": Access(
+        "/api/endpoints/{endpoint}/enable", 200, 200, 403, foreign="/api/endpoints/{foreign_endpoint}/enable"
+    ),
+    "POST /api/endpoints/{endpoint_id}/redeliver": Access(
+        "/api/endpoints/{endpoint}/redeliver", 422, 422, 403, body={"since": "2020-01-01T00:00:00Z"},
+        foreign="/api/endpoints/{foreign_endpoint}/redeliver",
+    ),
+    "GET /api/deliveries": Access(
+        "/api/deliveries?company_id={ours}", 200, 200, 200, foreign="/api/deliveries?company_id={theirs}"
+    ),
+    "GET /api/deliveries/{delivery_id}": Access(
+        "/api/deliveries/{delivery}", 200, 200, 200, foreign="/api/deliveries/{foreign_delivery}"
+    ),
+    "POST /api/deliveries/{delivery_id}/redeliver": Access(
+        "/api/deliveries/{delivery}/redeliver", 202, 202, 403, foreign="/api/deliveries/{foreign_delivery}/redeliver"
+    ),
     "POST /api/messages": Access("/api/messages", 422, 403, 403, body={}),
     "POST /api/whatsapp-accounts": Access(
         "/api/whatsapp-accounts", 404, 403, 403, body={"company_id": 987654321, "phone_number_id": "1", "name": "Nova"}
@@ -205,7 +242,10 @@ def filled(path: str, shop: Shop) -> str:
     return path.format(
         ours=shop.ours, theirs=shop.theirs, key=shop.key_ids["spare"], foreign_key=shop.key_ids["key_theirs"],
         account=shop.accounts["ours"], foreign_account=shop.accounts["theirs"],
-    )
+        endpoint=shop.endpoints["ours"], foreign_endpoint=shop.endpoints["theirs"],
+        spare_endpoint=shop.endpoints["spare_ours"],
+        delivery=shop.deliveries["ours"], foreign_delivery=shop.deliveries["theirs"],
+    )  # fmt: skip
 
 
 async def send(client: httpx2.AsyncClient, route: str, path: str, *, body: Any, headers: Any) -> httpx2.Response:
@@ -277,6 +317,8 @@ async def test_anothers_anything_answers_as_what_does_not_exist(
     nothing = Shop(
         shop.ours, theirs=987654321, key_ids={**shop.key_ids, "key_theirs": "00000000deadbeef"},
         accounts={**shop.accounts, "theirs": 987654321},
+        endpoints={**shop.endpoints, "theirs": 987654321},
+        deliveries={**shop.deliveries, "theirs": 987654321},
     )  # fmt: skip
     before = rows_of(endpoints.admin_url, shop.theirs)
     for route, access in with_access():

@@ -202,11 +202,11 @@ class EndpointService:
         Raises InvalidInput (day_out_of_range, too_many_deliveries).
         """
         company_id = await self._writable(caller, endpoint_id)
-        if not now - REDELIVERED_BACK_MAX <= since <= now:
-            days = REDELIVERED_BACK_MAX.days
-            raise InvalidInput(f"since lies within the last {days} days", code="day_out_of_range", pointer="/since")
         async with company_transaction(self._database, caller, company_id) as connection:
             endpoint = await _read(connection, company_id, endpoint_id, lock=True)
+            if not now - REDELIVERED_BACK_MAX <= since <= now:
+                days = REDELIVERED_BACK_MAX.days
+                raise InvalidInput(f"since lies within the last {days} days", code="day_out_of_range", pointer="/since")
             most = REDELIVERED_AT_ONCE_MAX
             of = connection, company_id, endpoint_id, since
             if await deliveries.count_since(*of, but_for=TEST_PING, limit=most + 1) > most:
