@@ -62,7 +62,7 @@ async def analytics(request: Request, company_id: Annotated[int, Path(ge=1, le=C
         "scope": urlencode({"escopo": "analytics", "empresa": company_id}) + _and(query.query()),
         "query": query,
         "here_path": here,
-        "typed": query.dates() | {of: request.query_params[of] for of in query.problems if of in DATE_FIELDS},
+        "typed": _typed(request, query),
         **_choices(view, query, here, sentences),
         **_links(query, company_id),
         **_blocks(view, query, found, show, sentences),
@@ -71,6 +71,13 @@ async def analytics(request: Request, company_id: Annotated[int, Path(ge=1, le=C
     }
     status = 422 if query.problems else 200
     return page(request, "analytics.html", values, locale=locale, visitor=visitor_of(caller, user), status=status)
+
+
+def _typed(request: Request, query: PageQuery) -> dict[str, str]:
+    """Return what the date fields hold: the period on the screen, or what was typed while that is wrong."""
+    if not any(of in query.problems for of in DATE_FIELDS):
+        return query.dates()
+    return {of: request.query_params.get(of, "") for of in DATE_FIELDS}
 
 
 def _and(query: str) -> str:
