@@ -68,8 +68,8 @@ async def shop(application: Application) -> Shop:
         shop.accounts[who] = account.account_id
         endpoints, address = application.delivery_endpoints, f"{who}@example.com"
         for name in (who, f"spare_{who}"):
-            made = await endpoints.create(PROCESS, company_id, "mail", address, now=now)
-            shop.endpoints[name] = made.endpoint.endpoint_id
+            added = await endpoints.create(PROCESS, company_id, "mail", address, now=now)
+            shop.endpoints[name] = added.endpoint.endpoint_id
         shop.deliveries[who] = await endpoints.test(PROCESS, shop.endpoints[who], now)
     spare = await access.create_api_key(PROCESS, shop.ours)
     shop.key_ids["spare"] = spare.key.key_id
