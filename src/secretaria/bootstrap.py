@@ -12,16 +12,18 @@ from secretaria.core.delivery import Channel
 from secretaria.core.errors import ConfigurationError, Unavailable
 from secretaria.embedded.runtime import endpoints as found_endpoints
 from secretaria.embedded.servers import Endpoints
+from secretaria.outbound.mail import MailSender
 from secretaria.outbound.meta_graph import MetaGraph
 from secretaria.outbound.webhook import WebhookClient
 from secretaria.services.access import AccessService
 from secretaria.services.account_details import AccountDetailsReads
 from secretaria.services.accounts import AccountService
+from secretaria.services.alert_feed import AlertFeedKeeper
 from secretaria.services.alerts import AlertService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.audit import AuditReads
 from secretaria.services.companies import CompanyService
-from secretaria.services.courier import WebhookCourier
+from secretaria.services.courier import Courier, WebhookCourier
 from secretaria.services.deliveries import DeliveryService
 from secretaria.services.dispatcher import Dispatcher
 from secretaria.services.endpoints import EndpointService
@@ -32,6 +34,7 @@ from secretaria.services.exports import ExportService
 from secretaria.services.ingest import IngestService
 from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
+from secretaria.services.mail import MailCourier
 from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
 from secretaria.services.operator_endpoint import OperatorEndpoint
@@ -48,6 +51,7 @@ from secretaria.services.signing import Signing
 from secretaria.services.webhooks import WebhookService
 from secretaria.settings import Settings
 from secretaria.store import migrations, partitions
+from secretaria.store.alert_feed import AlertFeed
 from secretaria.store.database import CONNECT_TIMEOUT_S, Database, check_server, transaction
 from secretaria.store.live import Live
 
@@ -91,6 +95,7 @@ class Application:
     operator_endpoint: OperatorEndpoint
     deliveries: DeliveryService
     dispatcher: Dispatcher
+    alert_feeds: AlertFeedKeeper
     audit: AuditReads
     entitlements: EntitlementService
     reservations: ReservationService
@@ -118,7 +123,10 @@ async def application(
     signing = Signing(settings)
     own_hosts = [urlsplit(settings.public_url).hostname or ""]
     webhook_client = WebhookClient(own_hosts=own_hosts)
-    couriers = {Channel.WEBHOOK: WebhookCourier(webhook_client, signing)}
+    archive = ReportArchive(database, settings)
+    mail = MailCourier(database, MailSender(settings), settings.public_url, archive.attachments)
+    couriers: dict[Channel, Courier] = {Channel.WEBHOOK: WebhookCourier(webhook_client, signing), Channel.MAIL: mail}
+    alert_feeds = AlertFeedKeeper(database, AlertFeed(endpoints.redis_url), clock)
     await database.open()
     try:
         async with transaction(database.operator) as connection:
@@ -139,14 +147,12 @@ async def application(
             recording=RecordingService(database, ingest),
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
-            archive=ReportArchive(database, settings),
+            archive=archive,
             exports=ExportService(database, settings),
             accounts=accounts,
             account_details=AccountDetailsReads(database, accounts),
             messages=MessageService(database, settings, tell=ingest.tell),
-            webhooks=WebhookService(
-                database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets
-            ),
+            webhooks=WebhookService(database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets),
             rate_cards=RateCardService(database),
             prices_in_force=PricesInForceReads(database),
             periods=PeriodReads(database), views=PeriodViews(database), explain=ExplainReads(database),
@@ -157,6 +163,7 @@ async def application(
             operator_endpoint=OperatorEndpoint(database, settings, signing),
             deliveries=DeliveryService(database),
             dispatcher=Dispatcher(database, couriers, url=endpoints.database_url, clock=clock),
+            alert_feeds=alert_feeds,
             audit=AuditReads(database),
             entitlements=entitlements,
             reservations=ReservationService(database, entitlements),
@@ -164,13 +171,9 @@ async def application(
             clock=clock,
         )
     finally:
-        await hub.stop()
-        await entitlements.stop()
-        await meta.close()
-        await webhook_client.close()
-        await ingest.close()
-        await live.close()
-        await database.close()
+        ends = hub.stop, entitlements.stop, alert_feeds.stop, meta.close, webhook_client.close, ingest.close
+        for end in (*ends, live.close, database.close):
+            await end()
 
 
 @contextmanager

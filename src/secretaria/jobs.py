@@ -191,6 +191,7 @@ async def run_worker(application: Application, *, stop: asyncio.Event | None = N
     with _signals_set(stop):
         dispatching = asyncio.create_task(application.dispatcher.run(stop))
         dispatching.add_done_callback(lambda _: stop.set())
+        application.alert_feeds.start()  # the application stops them
         while not stop.is_set():
             started = loop.time()
             try:

@@ -408,19 +408,3 @@ async def test_a_valkey_that_is_down_is_waited_for_with_one_line_a_fall(
     with own_valkey.client() as client:
         assert kept(client, company_id) == await newest_first(application, company_id)
     await feed.close()
-
-
-async def test_a_keeper_that_is_woken_looks_at_once(
-    application: Application, keeper: AlertFeedKeeper, valkey: redis.Redis, company_id: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(alert_feed, "POLL_INTERVAL_S", 600.0)
-    keeper.start()
-    async with asyncio.timeout(SOON_S):
-        while not valkey.exists(MARKER):
-            await asyncio.sleep(0.02)
-        await fire(application, company_id)
-        keeper.wake()
-        while not kept(valkey, company_id):
-            await asyncio.sleep(0.02)
-    await keeper.stop()

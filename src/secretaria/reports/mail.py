@@ -68,6 +68,8 @@ class _Report(msgspec.Struct):
 
     period_start: date
     period_end: date
+    messages: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,12 @@ def _report(kind: str) -> Callable[[_Pen, Mapping[str, Any]], _Page]:
         is_month = kind == "monthly"
         days = pen.figures.day_range(report.period_start, report.period_end)
         period = pen.figures.month(report.period_start) if is_month else days
-        facts = [("company", pen.company), ("period", period)]
+        facts = [
+            ("company", pen.company),
+            ("period", period),
+            ("messages_label", pen.figures.number(report.messages)),
+            ("tokens_label", pen.figures.number(report.tokens)),
+        ]
         return pen.page(kind, "info", facts, lead="report_lead", period=period)
 
     return write

@@ -40,19 +40,14 @@ class AlertFeedKeeper:
         self._feed = feed
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
         self._down = False
 
     def start(self) -> None:
-        """Begin to keep the feeds."""
-        self._task = asyncio.create_task(self._keep(), name="alert-feeds")
-
-    def wake(self) -> None:
-        """Look at once: something was committed."""
-        self._wake.set()
+        """Begin to keep the feeds, unless that was begun."""
+        self._task = self._task or asyncio.create_task(self._keep(), name="alert-feeds")
 
     async def stop(self) -> None:
-        """Stop; what was not written is written by the next to start."""
+        """Stop and close the connections; what was not written is written by the next to start."""
         pending = {self._task} if self._task is not None else set()
         while pending:
             # Asked again until it ends: the Valkey client can swallow a cancellation that meets its own timeout.
@@ -60,6 +55,7 @@ class AlertFeedKeeper:
                 task.cancel()
             _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_AFTER_S)
         self._task = None
+        await self._feed.close()
 
     async def step(self) -> int:
         """Bring the feeds up to date and return how many were written. Raises Unavailable."""
@@ -68,7 +64,6 @@ class AlertFeedKeeper:
 
     async def _keep(self) -> None:
         while True:
-            self._wake.clear()
             try:
                 await self.step()
                 self._down = False
@@ -78,11 +73,7 @@ class AlertFeedKeeper:
                 self._down = True
             except Exception:  # noqa: BLE001 - without this loop no feed would be written any more
                 _log.exception("alert_feeds_broke")
-            try:
-                async with asyncio.timeout(POLL_INTERVAL_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _rebuild(self) -> int:
         """Write the feeds of all companies with alerts of late; the mark is set when nothing was lost on the way."""

@@ -28,8 +28,8 @@ NOT_SET_UP_WAIT_S: Final = 3_600
 ATTACHMENTS_BYTES_MAX: Final = 15_000_000
 _WITH_DOCUMENT: Final = frozenset({EventType.WEEKLY_REPORT, EventType.MONTHLY_REPORT})
 
-ReadAttachments = Callable[[int, Mapping[str, Any]], Awaitable[Sequence[Attachment]]]
-"""Given a company's id and a report event's data, its files. Raises InvalidInput or NotFound when there is none."""
+ReadAttachments = Callable[[int, Mapping[str, Any], str, datetime], Awaitable[Sequence[Attachment]]]
+"""Given a company's id, a report event's data and a locale, its files. Raises InvalidInput or NotFound without any."""
 
 
 class _Body(msgspec.Struct):
@@ -49,14 +49,13 @@ class MailCourier:
 
     async def send(self, endpoint: Endpoint, delivery: Delivery, now: datetime) -> Outcome:
         """Try once. What no mail can be made of is permanent, and so is what the server finally refuses."""
-        del now  # the mail bears the moment the news was made
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         if not self.sender.is_set_up:
             text = "mail is not set up: SMTP_URL and MAIL_FROM are missing"
             return Outcome(False, None, NOT_SET_UP, 0, text, NOT_SET_UP_WAIT_S)
         try:
-            mail = await self._write(endpoint, delivery)
+            mail = await self._write(endpoint, delivery, now)
         except (InvalidInput, NotFound, msgspec.DecodeError) as error:
             return Outcome(False, None, "no_such_mail", 0, str(error), permanent=True)
         answer = await self.sender.send(mail)
@@ -69,7 +68,7 @@ class MailCourier:
             permanent=answer.permanent,
         )
 
-    async def _write(self, endpoint: Endpoint, delivery: Delivery) -> OutgoingMail:
+    async def _write(self, endpoint: Endpoint, delivery: Delivery, now: datetime) -> OutgoingMail:
         data = msgspec.json.decode(delivery.body, type=_Body).data
         rendered = render(delivery.event_type, data, await self._reader(endpoint, delivery.about_company_id))
         return OutgoingMail(
@@ -78,8 +77,8 @@ class MailCourier:
             rendered.text,
             rendered.html,
             delivery.message_id,
-            delivery.created_at,
-            await self._attachments(delivery, data),
+            delivery.created_at,  # not now: a second attempt is the same mail
+            await self._attachments(delivery, data, endpoint.locale, now),
         )
 
     async def _reader(self, endpoint: Endpoint, about_company_id: int) -> Reader:
@@ -93,12 +92,14 @@ class MailCourier:
         url = f"{self.public_url}/empresas/{about_company_id}"
         return Reader(endpoint.locale, company.timezone, company.name, url)
 
-    async def _attachments(self, delivery: Delivery, data: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    async def _attachments(
+        self, delivery: Delivery, data: Mapping[str, Any], locale: str, now: datetime
+    ) -> tuple[Attachment, ...]:
         if delivery.event_type not in _WITH_DOCUMENT:
             return ()
         if self.read_attachments is None:
             raise InvalidInput("documents cannot be sent by mail: nothing keeps them")
-        found = tuple(await self.read_attachments(delivery.about_company_id, data))
+        found = tuple(await self.read_attachments(delivery.about_company_id, data, locale, now))
         if not found or sum(len(attachment.content) for attachment in found) > ATTACHMENTS_BYTES_MAX:
             raise InvalidInput(f"the document is missing, or larger than {ATTACHMENTS_BYTES_MAX} bytes")
         return found
