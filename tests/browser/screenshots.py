@@ -31,6 +31,7 @@ NOW = datetime(2026, 11, 20, 17, 32, tzinfo=UTC)  # a Friday, 14:32 in Brasília
 HISTORY_DAYS = 26
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-dev-shm-usage"]
+SETTINGS_TABS = ("empresa", "chaves", "usuarios", "registro")
 WIDTHS = (1280, 768, 360, 320)
 
 
@@ -97,6 +98,7 @@ def take_all(browser: Browser, server: PanelServer, access: DemoAccess, folder: 
         "kolkata": f"/empresas/{access.company_id + 4}",
         "nova": f"/empresas/{access.company_id + 5}",
         "sem-preco": f"/empresas/{access.company_id + 6}",
+        **{f"configuracoes-{tab}": f"/configuracoes/{tab}?empresa={access.company_id}" for tab in SETTINGS_TABS},
         "busca": "/empresas?q=xyz",
         "404": "/nada",
     }

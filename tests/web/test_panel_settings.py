@@ -51,7 +51,7 @@ async def actions(application: Application, company_id: int) -> list[str]:
 
 
 def secret_in(page: httpx2.Response) -> str:
-    found = re.search(r'id="segredo" value="([^"]+)" readonly', page.text)
+    found = re.search(r'id="segredo"[^>]* readonly[^>]*>([^<]+)</textarea>', page.text)
     assert found, page.text
     return found[1]
 

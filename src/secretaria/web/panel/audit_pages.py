@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from secretaria.core.access import OPERATOR_COMPANY_ID
 from secretaria.core.audit_chain import AuditLine
 from secretaria.services.scope import COMPANY_ID_MAX
-from secretaria.web.panel.audit_words import action_text, field_text, value_text
+from secretaria.web.panel.audit_words import UNKNOWN, action_text, field_text, value_text
 from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.settings_frame import (
     ROOT,
@@ -92,6 +92,11 @@ def _changes(frame: Frame, line: AuditLine) -> list[tuple[str, str, str]]:
     rest = {name: value for name, value in line.detail.items() if name not in {BEFORE, AFTER}}
     found = []
     for name in dict.fromkeys([*had, *has, *rest]):
-        pair = [value_text(values[name], frame.texts) if name in values else "" for values in (had, {**has, **rest})]
+        pair = [
+            value_text(name, values[name], frame.texts) if values.get(name) is not None else ""
+            for values in (had, {**has, **rest})
+        ]
+        if had and has and not all(pair) and name not in rest:
+            pair = [text or UNKNOWN for text in pair]
         found.append((field_text(name, frame.texts), pair[0], pair[1]))
     return [change for change in found if change[1] or change[2]]

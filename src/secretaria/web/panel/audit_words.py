@@ -2,9 +2,11 @@
 
 from typing import Any, Final
 
+from secretaria.core.rate_card import PRODUCT_CARD
+from secretaria.core.tax_id import shown_cnpj
 from secretaria.web.panel.i18n import Texts
 
-VALUE_CHARS_MAX: Final = 300
+VALUE_CHARS_MAX: Final = 200
 UNKNOWN: Final = "—"
 
 
@@ -86,22 +88,54 @@ def field_text(name: str, sentences: Texts) -> str:
         "category": _("Categoria"),
         "events": _("Eventos"),
         "address": _("Endereço"),
+        "phone_number_id": "Phone number ID",
+        "waba_id": _("ID do WABA"),
+        "ad_account_id": _("Ad Account ID"),
+        "business_id": _("Business ID"),
+        "access_token": _("Token de acesso"),
+        "app_secret": _("App secret"),
+        "verify_token": _("Verify token"),
+        "today_source": _("Custo de hoje"),
+        "total_source": _("Total do dia"),
+        "by": _("Por"),
     }
     return known.get(name, name)
 
 
-def value_text(value: Any, sentences: Texts) -> str:
-    """Return a stored value as people read it, cut where it grows long."""
+def value_text(name: str, value: Any, sentences: Texts) -> str:
+    """Return a field's stored value as people read it, cut where it grows long."""
     _ = sentences.gettext
+    if isinstance(value, str) and (name, value) in (known := _values(sentences)):
+        return known[name, value]
+    if name == "tax_id" and isinstance(value, str):
+        return shown_cnpj(value)
     if value is None or value in ("", []):
         return UNKNOWN
     if isinstance(value, bool):
         return _("sim") if value else _("não")
     if isinstance(value, list):
-        return _cut("; ".join(value_text(item, sentences) for item in value))
+        return _cut("; ".join(value_text(name, item, sentences) for item in value))
     if isinstance(value, dict):
-        return _cut("; ".join(f"{name}: {value_text(item, sentences)}" for name, item in value.items()))
+        return _cut("; ".join(f"{part}: {value_text(part, item, sentences)}" for part, item in value.items()))
     return _cut(str(value))
+
+
+def _values(sentences: Texts) -> dict[tuple[str, str], str]:
+    _ = sentences.gettext
+    words = {
+        ("status", "active"): _("Ativa"),
+        ("status", "suspended"): _("Suspensa"),
+        ("role", "member"): _("Cliente"),
+        ("role", "operator"): _("Operador"),
+        ("today_source", "estimated"): _("Nossa estimativa"),
+        ("today_source", "meta"): _("O que a Meta informar"),
+        ("total_source", "messages"): _("Custo das mensagens"),
+        ("total_source", "ads"): _("Gasto com anúncios"),
+        ("card", PRODUCT_CARD): _("Tabela do produto"),
+    }
+    for name in ("access_token", "app_secret", "verify_token"):
+        words |= {(name, "set"): _("informado"), (name, "replaced"): _("trocado")}
+    return words
 
 
 def _cut(text: str) -> str:

@@ -126,8 +126,8 @@ async def _page(
     context: dict[str, Any] = {
         "groups": [(_("Desta empresa"), [_row(frame, user) for user in members])],
         "may_change": frame.caller.is_operator,
-        "roles": [(Role.MEMBER.value, _("Cliente: vê só esta empresa")),
-                  (Role.OPERATOR.value, _("Operador: vê e altera todas as empresas"))],
+        "roles": [(Role.MEMBER.value, _("Cliente (só esta empresa)")),
+                  (Role.OPERATOR.value, _("Operador (todas as empresas)"))],
         "languages": list(LOCALE_NAMES.items()),
         "entered": entered or {"email": "", "role": Role.MEMBER.value, "locale": "pt-BR"},
         "secret": secret[1] if secret else "", "secret_email": secret[0] if secret else "",
