@@ -77,6 +77,8 @@ CREATE TABLE alerts (
 CREATE UNIQUE INDEX alerts_one_unresolved ON alerts (company_id, period_start, kind, metric, threshold)
     WHERE resolved_at IS NULL;
 CREATE INDEX alerts_newest ON alerts (company_id, fired_at);
+CREATE INDEX alerts_by_id ON alerts (alert_id);
+CREATE INDEX alerts_open ON alerts (company_id, alert_id) WHERE resolved_at IS NULL AND acknowledged_at IS NULL;
 CREATE INDEX alerts_unpublished ON alerts (company_id) WHERE NOT published;
 
 -- Where news of a company go: a webhook's URL or an e-mail address. company_id 0: the operator's, told of all companies.

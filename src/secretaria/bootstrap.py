@@ -19,6 +19,7 @@ from secretaria.services.access import AccessService
 from secretaria.services.account_details import AccountDetailsReads
 from secretaria.services.accounts import AccountService
 from secretaria.services.alert_feed import AlertFeedKeeper
+from secretaria.services.alert_pages import AlertPages
 from secretaria.services.alerts import AlertService
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.services.audit import AuditReads
@@ -71,6 +72,7 @@ class Application:
     live: Live
     ingest: IngestService
     alerts: AlertService
+    alert_pages: AlertPages
     access: AccessService
     companies: CompanyService
     plans: PlanService
@@ -141,6 +143,7 @@ async def application(
             live=live,
             ingest=ingest,
             alerts=AlertService(database, tell=ingest.tell),
+            alert_pages=AlertPages(database),
             access=AccessService(database, clock=clock),
             companies=CompanyService(database, settings, tell=ingest.tell),
             plans=PlanService(database, tell=ingest.tell),

@@ -12,7 +12,7 @@ from secretaria.core.crossing import AlertKind
 from secretaria.core.errors import NotFound
 from secretaria.core.period import local_day, month_of
 from secretaria.services import crossings
-from secretaria.services.scope import company_not_found, company_transaction, operator_transaction
+from secretaria.services.scope import company_not_found, company_transaction
 from secretaria.store import alerts as store
 from secretaria.store import audit, companies
 from secretaria.store.alerts import Alert, PeriodKey
@@ -64,27 +64,6 @@ class AlertService:
             if await companies.read(connection, company_id) is None:
                 raise company_not_found()
             return await store.read_recent(connection, company_id, limit=limit, before=before)
-
-    async def page_of_all(
-        self,
-        caller: Caller,
-        *,
-        limit: int = PAGE_ALERTS_MAX,
-        before: int | None = None,
-        open_only: bool = False,
-        level: str | None = None,
-    ) -> list[Alert]:
-        """Return the alerts of all companies, newest first; raises NotAllowed for everyone but the operator."""
-        caller.require_scope(Scope.ANALYTICS_READ)
-        limit = min(max(limit, 1), PAGE_ALERTS_MAX)
-        async with operator_transaction(self._database, caller) as connection:
-            return await store.read_newest(connection, limit=limit, before=before, open_only=open_only, level=level)
-
-    async def count_open(self, caller: Caller) -> int:
-        """Count what is neither resolved nor acknowledged, of the caller's company or of all."""
-        caller.require_scope(Scope.ANALYTICS_READ)
-        async with company_transaction(self._database, caller, caller.company_id) as connection:
-            return await store.count_open(connection, None if caller.is_operator else caller.company_id)
 
     async def acknowledge(self, caller: Caller, company_id: int, alert_id: int, now: datetime) -> Alert:
         """Note that the caller has seen an alert; the first to do so stays. Raises NotFound, NotAllowed."""

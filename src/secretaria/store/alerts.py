@@ -1,4 +1,7 @@
-"""Rows of alerts, and of the counters that say when to decide about them. Writers hold the heads' locks."""
+"""Rows of alerts, and of the counters that say when to decide about them. Writers hold the heads' locks.
+
+alert_pages.py reads what people look at.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,14 +86,15 @@ class Waiting:
     news: list[Alert]
 
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "a.company_id, a.alert_id, a.kind, a.metric, a.threshold, a.level, a.period_start, a.limit_amount, a.episode, "
     "a.used, a.percent, a.currency, a.plan_name, a.fired_at, a.resolved_at, a.resolved_used, a.acknowledged_at, "
     "a.acknowledged_by"
 )
 
 
-def _alert(row: Sequence[Any]) -> Alert:
+def alert_of_row(row: Sequence[Any]) -> Alert:
+    """Return the alert of a row of COLUMNS."""
     company_id, alert_id, kind, metric, threshold, level, period_start, limit, *rest = row
     amount = limit if kind == AlertKind.LIMIT else None
     of = AlertKind(kind), LimitMetric(metric), threshold, AlertLevel(level)
@@ -127,13 +131,13 @@ async def read_periods(connection: Connection, keys: Iterable[PeriodKey]) -> dic
     """Return all alerts of these periods, oldest first."""
     wanted = list(keys)
     cursor = await connection.execute(
-        f"SELECT {_COLUMNS} FROM unnest(%s::bigint[], %s::date[]) AS k (company_id, period_start) "  # noqa: S608
+        f"SELECT {COLUMNS} FROM unnest(%s::bigint[], %s::date[]) AS k (company_id, period_start) "  # noqa: S608
         "JOIN alerts AS a ON a.company_id = k.company_id AND a.period_start = k.period_start ORDER BY a.alert_id",
         ([company_id for company_id, _ in wanted], [start for _, start in wanted]),
     )
     found: dict[PeriodKey, list[Alert]] = {key: [] for key in wanted}
     for row in await cursor.fetchall():
-        alert = _alert(row)
+        alert = alert_of_row(row)
         found[alert.company_id, alert.period_start].append(alert)
     return found
 
@@ -144,7 +148,7 @@ async def insert(connection: Connection, new: Sequence[NewAlert], *, now: dateti
         "INSERT INTO alerts AS a (company_id, kind, metric, threshold, level, period_start, limit_amount, "  # noqa: S608
         "episode, used, percent, currency, plan_name, fired_at) SELECT k.*, %s FROM unnest(%s::bigint[], %s::text[], "
         "%s::text[], %s::smallint[], %s::text[], %s::date[], %s::numeric[], %s::integer[], %s::numeric[], "
-        f"%s::numeric[], %s::text[], %s::text[]) AS k RETURNING {_COLUMNS}",
+        f"%s::numeric[], %s::text[], %s::text[]) AS k RETURNING {COLUMNS}",
         (
             now,
             [alert.company_id for alert in new],
@@ -161,7 +165,7 @@ async def insert(connection: Connection, new: Sequence[NewAlert], *, now: dateti
             [alert.plan_name for alert in new],
         ),
     )
-    return sorted((_alert(row) for row in await cursor.fetchall()), key=lambda alert: alert.alert_id)
+    return sorted((alert_of_row(row) for row in await cursor.fetchall()), key=lambda alert: alert.alert_id)
 
 
 async def resolve(connection: Connection, over: Sequence[tuple[Alert, Decimal]], *, now: datetime) -> list[Alert]:
@@ -169,7 +173,7 @@ async def resolve(connection: Connection, over: Sequence[tuple[Alert, Decimal]],
     cursor = await connection.execute(
         "UPDATE alerts AS a SET resolved_at = %s, resolved_used = k.used, published = false "  # noqa: S608
         "FROM unnest(%s::bigint[], %s::bigint[], %s::numeric[]) AS k (company_id, alert_id, used) "
-        f"WHERE a.company_id = k.company_id AND a.alert_id = k.alert_id RETURNING {_COLUMNS}",
+        f"WHERE a.company_id = k.company_id AND a.alert_id = k.alert_id RETURNING {COLUMNS}",
         (
             now,
             [alert.company_id for alert, _ in over],
@@ -177,7 +181,7 @@ async def resolve(connection: Connection, over: Sequence[tuple[Alert, Decimal]],
             [used for _, used in over],
         ),
     )
-    return sorted((_alert(row) for row in await cursor.fetchall()), key=lambda alert: alert.alert_id)
+    return sorted((alert_of_row(row) for row in await cursor.fetchall()), key=lambda alert: alert.alert_id)
 
 
 async def read_recent(
@@ -185,12 +189,12 @@ async def read_recent(
 ) -> list[Alert]:
     """Return a company's alerts, newest first: below the id `before`, of periods that start at `since` or later."""
     cursor = await connection.execute(
-        f"SELECT {_COLUMNS} FROM alerts AS a WHERE a.company_id = %(company_id)s "  # noqa: S608
+        f"SELECT {COLUMNS} FROM alerts AS a WHERE a.company_id = %(company_id)s "  # noqa: S608
         "AND (%(before)s::bigint IS NULL OR a.alert_id < %(before)s) "
         "AND (%(since)s::date IS NULL OR a.period_start >= %(since)s) ORDER BY a.alert_id DESC LIMIT %(limit)s",
         {"company_id": company_id, "before": before, "since": since, "limit": limit},
     )
-    return [_alert(row) for row in await cursor.fetchall()]
+    return [alert_of_row(row) for row in await cursor.fetchall()]
 
 
 async def read_counters(connection: Connection, keys: Iterable[PeriodKey]) -> dict[PeriodKey, tuple[int, int]]:
@@ -245,11 +249,11 @@ async def acknowledge(
     """Note who has seen an alert, the first time; return it, None where the company has no such alert."""
     cursor = await connection.execute(
         "UPDATE alerts AS a SET acknowledged_at = coalesce(acknowledged_at, %s), "  # noqa: S608
-        f"acknowledged_by = coalesce(acknowledged_by, %s) WHERE company_id = %s AND alert_id = %s RETURNING {_COLUMNS}",
+        f"acknowledged_by = coalesce(acknowledged_by, %s) WHERE company_id = %s AND alert_id = %s RETURNING {COLUMNS}",
         (now, by, company_id, alert_id),
     )
     row = await cursor.fetchone()
-    return None if row is None else _alert(row)
+    return None if row is None else alert_of_row(row)
 
 
 async def read_undecided(connection: Connection, *, limit: int) -> list[PeriodKey]:
@@ -297,30 +301,6 @@ async def set_swept(connection: Connection, key: PeriodKey, *, now: datetime) ->
     )
 
 
-async def read_newest(
-    connection: Connection, *, limit: int, before: int | None, open_only: bool, level: str | None
-) -> list[Alert]:
-    """Return alerts of all companies, newest first, below the id `before`; open: neither resolved nor acknowledged."""
-    cursor = await connection.execute(
-        f"SELECT {_COLUMNS} FROM alerts AS a WHERE (%(before)s::bigint IS NULL OR a.alert_id < %(before)s) "  # noqa: S608
-        "AND (NOT %(open_only)s OR (a.resolved_at IS NULL AND a.acknowledged_at IS NULL)) "
-        "AND (%(level)s::text IS NULL OR a.level = %(level)s) ORDER BY a.alert_id DESC LIMIT %(limit)s",
-        {"before": before, "open_only": open_only, "level": level, "limit": limit},
-    )
-    return [_alert(row) for row in await cursor.fetchall()]
-
-
-async def count_open(connection: Connection, company_id: int | None) -> int:
-    """Count the alerts that are neither resolved nor acknowledged, of one company or of all."""
-    cursor = await connection.execute(
-        "SELECT count(*) FROM alerts WHERE (%(company_id)s::bigint IS NULL OR company_id = %(company_id)s) "
-        "AND resolved_at IS NULL AND acknowledged_at IS NULL",
-        {"company_id": company_id},
-    )
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
-
-
 # --- the feed in Valkey (services/alert_feed.py) ---------------------------------------------------------------------
 
 
@@ -345,7 +325,7 @@ async def read_companies_since(connection: Connection, since: datetime, *, after
 async def read_feeds(connection: Connection, company_ids: Sequence[int], *, newest: int) -> dict[int, Waiting]:
     """Return what the feeds of these companies should hold, all of one moment: one statement."""
     cursor = await connection.execute(
-        f"SELECT * FROM (SELECT {_COLUMNS}, a.published, "  # noqa: S608
+        f"SELECT * FROM (SELECT {COLUMNS}, a.published, "  # noqa: S608
         "count(*) OVER w + count(a.resolved_at) OVER w AS version, "
         "row_number() OVER (PARTITION BY a.company_id ORDER BY a.alert_id DESC) AS place "
         "FROM alerts AS a WHERE a.company_id = ANY(%s) WINDOW w AS (PARTITION BY a.company_id)) AS f "
@@ -354,7 +334,7 @@ async def read_feeds(connection: Connection, company_ids: Sequence[int], *, newe
     )
     found: dict[int, Waiting] = {}
     for *row, published, version, place in await cursor.fetchall():
-        alert = _alert(row)
+        alert = alert_of_row(row)
         feed = found.setdefault(alert.company_id, Waiting(version, [], []))
         if place <= newest:
             feed.newest.append(alert)
