@@ -211,6 +211,9 @@ async def test_every_task_is_planned_and_one_of_a_kind_waits_at_most(endpoints: 
             "refresh_exchange_rates": "20 * * * *",
             "keep_house": "7 * * * *",
             "sync_meta": "* * * * *",
+            "archive_reports": "* * * * *",
+            "sweep_alerts": "* * * * *",
+            "reseal_secrets": "* * * * *",
         }
         for name in planned:
             await app.tasks[name].defer_async(timestamp=0)
