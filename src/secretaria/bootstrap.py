@@ -26,6 +26,7 @@ from secretaria.services.audit import AuditReads
 from secretaria.services.companies import CompanyService
 from secretaria.services.courier import Courier, WebhookCourier
 from secretaria.services.deliveries import DeliveryService
+from secretaria.services.delivery_log import DeliveryLogReads
 from secretaria.services.dispatcher import Dispatcher
 from secretaria.services.endpoints import EndpointService
 from secretaria.services.entitlements import EntitlementService
@@ -38,9 +39,11 @@ from secretaria.services.live import LiveHub
 from secretaria.services.mail import MailCourier
 from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
+from secretaria.services.meta_beside import MetaBesideReads
 from secretaria.services.operator_endpoint import OperatorEndpoint
 from secretaria.services.period_figures import PeriodReads
 from secretaria.services.period_view import PeriodViews
+from secretaria.services.plan_preview import PlanPreviews
 from secretaria.services.plans import PlanService
 from secretaria.services.prices_in_force import PricesInForceReads
 from secretaria.services.rate_cards import RateCardService
@@ -76,6 +79,7 @@ class Application:
     access: AccessService
     companies: CompanyService
     plans: PlanService
+    plan_previews: PlanPreviews
     recording: RecordingService
     analytics: AnalyticsReads
     reports: ReportService
@@ -90,12 +94,14 @@ class Application:
     periods: PeriodReads
     views: PeriodViews
     explain: ExplainReads
+    meta_beside: MetaBesideReads
     exchange_rates: ExchangeRateService
     integrations: IntegrationService
     meta: MetaService
     delivery_endpoints: EndpointService
     operator_endpoint: OperatorEndpoint
     deliveries: DeliveryService
+    delivery_log: DeliveryLogReads
     dispatcher: Dispatcher
     alert_feeds: AlertFeedKeeper
     audit: AuditReads
@@ -120,22 +126,20 @@ async def application(
     entitlements = EntitlementService(database, clock)
     accounts = AccountService(database)
     integrations = IntegrationService(database, settings)
-    demo_graph = MetaGraph(settings.demo_graph_url) if settings.demo_graph_url else None
-    meta = MetaService(database, integrations, MetaGraph(settings.meta_graph_url), demo_graph)
+    meta = _meta(database, settings, integrations)
     signing = Signing(settings)
     own_hosts = [urlsplit(settings.public_url).hostname or ""]
     webhook_client = WebhookClient(own_hosts=own_hosts)
     archive = ReportArchive(database, settings)
-    mail = MailCourier(database, MailSender(settings), settings.public_url, archive.attachments)
-    couriers: dict[Channel, Courier] = {Channel.WEBHOOK: WebhookCourier(webhook_client, signing), Channel.MAIL: mail}
+    webhooks, mail = WebhookCourier(webhook_client, signing), _mail(database, settings, archive)
+    couriers: dict[Channel, Courier] = {Channel.WEBHOOK: webhooks, Channel.MAIL: mail}
     alert_feeds = AlertFeedKeeper(database, AlertFeed(endpoints.redis_url), clock)
     await database.open()
     try:
         async with transaction(database.operator) as connection:
             await check_server(connection)
-        ingest.start()
-        hub.start()
-        entitlements.start()
+        for part in (ingest, hub, entitlements):
+            part.start()
         yield Application(
             settings=settings,
             endpoints=endpoints,
@@ -147,6 +151,7 @@ async def application(
             access=AccessService(database, clock=clock),
             companies=CompanyService(database, settings, tell=ingest.tell),
             plans=PlanService(database, tell=ingest.tell),
+            plan_previews=PlanPreviews(database),
             recording=RecordingService(database, ingest),
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
@@ -156,15 +161,15 @@ async def application(
             account_details=AccountDetailsReads(database, accounts),
             messages=MessageService(database, settings, tell=ingest.tell),
             webhooks=WebhookService(database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets),
-            rate_cards=RateCardService(database),
-            prices_in_force=PricesInForceReads(database),
+            rate_cards=RateCardService(database), prices_in_force=PricesInForceReads(database),
             periods=PeriodReads(database), views=PeriodViews(database), explain=ExplainReads(database),
-            exchange_rates=ExchangeRateService(database, settings),
+            meta_beside=MetaBesideReads(database), exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,
             meta=meta,
             delivery_endpoints=EndpointService(database, signing, own_hosts=own_hosts),
             operator_endpoint=OperatorEndpoint(database, settings, signing),
             deliveries=DeliveryService(database),
+            delivery_log=DeliveryLogReads(database),
             dispatcher=Dispatcher(database, couriers, url=endpoints.database_url, clock=clock),
             alert_feeds=alert_feeds,
             audit=AuditReads(database),
@@ -177,6 +182,15 @@ async def application(
         ends = hub.stop, entitlements.stop, alert_feeds.stop, meta.close, webhook_client.close, ingest.close
         for end in (*ends, live.close, database.close):
             await end()
+
+
+def _meta(database: Database, settings: Settings, integrations: IntegrationService) -> MetaService:
+    demo_graph = MetaGraph(settings.demo_graph_url) if settings.demo_graph_url else None
+    return MetaService(database, integrations, MetaGraph(settings.meta_graph_url), demo_graph)
+
+
+def _mail(database: Database, settings: Settings, archive: ReportArchive) -> MailCourier:
+    return MailCourier(database, MailSender(settings), settings.public_url, archive.attachments)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from secretaria.services.period_view import DAYS_MAX_BY, Comparison, PeriodView,
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of
 from secretaria.web.panel.account_pages import accounts_count
+from secretaria.web.panel.alert_words import alert_row
 from secretaria.web.panel.analytics_query import (
     COMPARISONS,
     DIMENSIONS,
@@ -26,7 +27,7 @@ from secretaria.web.panel.analytics_query import (
     too_fine,
 )
 from secretaria.web.panel.analytics_view import ROWS_SHOWN, Row, Shown, shown
-from secretaria.web.panel.analytics_words import alert_row, bucket_name, dimension_name, value_name
+from secretaria.web.panel.analytics_words import bucket_name, dimension_name, meta_words, value_name
 from secretaria.web.panel.figures import watermark
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import Texts, texts
@@ -67,6 +68,7 @@ async def analytics(request: Request, company_id: Annotated[int, Path(ge=1, le=C
         **_links(query, company_id),
         **_blocks(view, query, found, show, sentences),
         "plan": None,
+        "meta": await _meta(application, caller, company_id, query, show),
         "alerts": await _recent_alerts(application, caller, company_id, show),
     }
     status = 422 if query.problems else 200
@@ -89,6 +91,16 @@ async def _recent_alerts(
 ) -> list[dict[str, str]]:
     found = await application.alerts.page(caller, company_id, limit=RECENT_ALERTS)
     return [alert_row(alert, show, texts(show.locale)) for alert in found]
+
+
+async def _meta(
+    application: Application, caller: Caller, company_id: int, query: PageQuery, show: Format
+) -> dict[str, str] | None:
+    """Return Meta's figure beside ours; what the view is narrowed to cannot be told apart in Meta's."""
+    if query.narrowed:
+        return None
+    found = await application.meta_beside.read(caller, company_id, query.period, application.clock())
+    return None if found is None else meta_words(found, show, texts(show.locale))
 
 
 def _choices(view: PeriodView, query: PageQuery, here: str, sentences: Texts) -> dict[str, Any]:

@@ -1,16 +1,15 @@
 """How "Analytics e Consumo" names things: categories, directions, uses without a value, buckets, changes."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from fractions import Fraction
 from typing import Final
 
-from secretaria.core.crossing import AlertLevel
 from secretaria.core.period import Period
-from secretaria.core.plan import LimitMetric
+from secretaria.services.meta_beside import MetaBeside
 from secretaria.services.period_figures import Bucket, Dimension, Share
 from secretaria.services.period_view import Previous, Step
-from secretaria.store.alerts import Alert
-from secretaria.web.panel.format import NBSP, Format, Number
+from secretaria.web.panel.format import NBSP, UNKNOWN, Format, Number
 from secretaria.web.panel.i18n import Texts
 
 EVENTS_COMPARED_MIN: Final = 20
@@ -135,31 +134,19 @@ def judgement(text: str, texts: Texts) -> str:
     return "better" if text.endswith(texts.gettext("melhor")) else ""
 
 
-def alert_row(alert: Alert, show: Format, texts: Texts) -> dict[str, str]:
-    """Return an alert in words: its level, when, what was crossed, and whether it is over."""
-    _ = texts.gettext
-    critical = alert.level == AlertLevel.CRITICAL
-    fired = show.local(alert.fired_at)
+def meta_words(found: MetaBeside, show: Format, texts: Texts) -> dict[str, str]:
+    """Return Meta's figure beside our estimate of the same days, and which days those are."""
+    _, currency = texts.gettext, found.currency
+    dates = show.day_range(found.first, found.last + timedelta(days=1))
+    whole = found.days == (found.last - found.first).days + 1
+    days = _("%(dias)s, %(quantidade)s dias informados") % {"dias": dates, "quantidade": found.days}
+    difference = found.difference
     return {
-        "kind": "crit" if critical else "warn",
-        "level": "✕ " + _("Crítico") if critical else "▲ " + _("Aviso"),
-        "at": f"{show.day(fired.date())} {fired:%H:%M}",
-        "sentence": _alert_sentence(alert, show, texts),
-        "resolved": "✓ " + _("Resolvido") if alert.resolved_at else "",
+        "days": dates if whole else days,
+        "estimated": show.cost(found.estimated, currency, lower_bound=found.lower_bound),
+        "reported": UNKNOWN if found.meta is None else show.money(found.meta, currency),
+        "difference": UNKNOWN if difference is None else show.money(difference, currency),
+        "note": _("A Meta não informa custo destas mensagens.")
+        if found.meta is None
+        else _("Mensagens de WhatsApp enviadas, nos dias já encerrados que a Meta informou."),
     }
-
-
-def _alert_sentence(alert: Alert, show: Format, texts: Texts) -> str:
-    _ = texts.gettext
-    metric = {
-        LimitMetric.MESSAGES: _("Mensagens"),
-        LimitMetric.TOKENS: _("Tokens"),
-        LimitMetric.COST: _("Custo"),
-    }[alert.metric]
-    if alert.limit is None:
-        return _("%(medida)s: há uso sem preço") % {"medida": metric}
-    is_money = alert.metric == LimitMetric.COST
-    value = show.money(alert.limit, alert.currency or "BRL") if is_money else show.number(alert.limit)
-    return _("%(medida)s: %(parte)s%% do limite (%(valor)s)") % {
-        "medida": metric, "parte": alert.threshold, "valor": value,
-    }  # fmt: skip
