@@ -39,8 +39,9 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/.dev ## Ingest over HTTP against a bare COPY of the same rows, and their ratio
+bench: $(VENV)/.dev ## Ingest over HTTP against a bare COPY of the same rows; from a crossing to its webhook
 	@$(BIN)/python bench/ingest.py $(BENCH_ARGS)
+	@$(BIN)/python bench/alerts.py
 
 report: $(VENV)/.runtime ## Write a report into ./reports: make report COMPANY_ID=1 FORMAT=pdf (csv, xlsx; PERIOD, LOCALE)
 	@if [ -z "$(COMPANY_ID)" ]; then echo "Say which company: make report COMPANY_ID=1 FORMAT=pdf" >&2; exit 2; fi
