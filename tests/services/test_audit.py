@@ -15,6 +15,7 @@ from secretaria.core.audit_chain import GENESIS, Break, changed, line_hash
 from secretaria.core.errors import NotAllowed, NotFound
 from secretaria.embedded.servers import Endpoints
 from secretaria.services.audit import PAGE_LINES_PROVEN
+from secretaria.services.companies import CompanyService
 from secretaria.store import audit
 from secretaria.store.database import transaction
 
@@ -231,3 +232,29 @@ def test_a_change_names_the_fields_that_differ_and_their_two_values() -> None:
     before, after = {"a": 1, "b": 2, "c": None}, {"a": 1, "b": 3, "d": 4}
     assert changed(before, after) == {"before": {"b": 2, "d": None}, "after": {"b": 3, "d": 4}}
     assert json.dumps(changed({}, {})) == '{"before": {}, "after": {}}'
+
+
+async def test_prices_cards_keys_and_users_tell_from_what_to_what(application: Application) -> None:
+    now = application.clock()
+    company_id = (await application.companies.create(OPERATOR, "Clínica", now=now)).company_id
+    dearer = application.settings.model_copy(update={"billing_cost_per_message": Decimal("0.07")})
+    await CompanyService(application.database, dearer).sync_prices(now)
+    for card in ("meta-brl", "product"):
+        await application.rate_cards.activate(OPERATOR, company_id, card=card, now=now)
+    key = (await application.access.create_api_key(OPERATOR, company_id, name="robô")).key
+    await application.access.revoke_api_key(OPERATOR, key.key_id)
+    email = "ana@example.com"
+    await application.access.create_user(
+        OPERATOR, email, role="member", company_id=company_id, password="correct horse"
+    )
+    await application.access.disable_user(OPERATOR, email)
+    lines = {line.action: line.detail for line in reversed(await application.audit.page(OPERATOR, company_id))}
+    priced = lines["prices.set"]
+    assert [text.split(" from ")[0] for text in priced["before"]["prices"]] == ["messages 0.05 BRL per 1"]
+    assert [text.split(" from ")[0] for text in priced["after"]["prices"]] == ["messages 0.07 BRL per 1"]
+    chosen = lines["rate_card.activated"]
+    assert (chosen["before"]["card"], chosen["after"]["card"]) == ("meta-brl", "product")
+    assert lines["api_key.revoked"]["before"] == {"scopes": ["analytics:read", "usage:write"], "name": "robô"}
+    assert lines["user.created"]["after"] == {"role": "member", "locale": "pt-BR"}
+    assert lines["user.disabled"] == {"before": {"disabled": False}, "after": {"disabled": True}, "sessions_ended": 0}
+    assert (await application.audit.verify(PROCESS, company_id)).broken is None
