@@ -19,6 +19,7 @@ import redis
 import structlog
 from tests.shop import make_company
 
+from secretaria import jobs
 from secretaria.bootstrap import Application
 from secretaria.core.crossing import AlertKind, Line
 from secretaria.core.errors import Unavailable
@@ -408,3 +409,17 @@ async def test_a_valkey_that_is_down_is_waited_for_with_one_line_a_fall(
     with own_valkey.client() as client:
         assert kept(client, company_id) == await newest_first(application, company_id)
     await feed.close()
+
+
+async def test_the_worker_keeps_the_feeds(
+    application: Application, valkey: redis.Redis, company_id: int
+) -> None:
+    stop = asyncio.Event()
+    worker = asyncio.create_task(jobs.run_worker(application, stop=stop))
+    await fire(application, company_id)
+    async with asyncio.timeout(SOON_S):
+        while not kept(valkey, company_id):
+            await asyncio.sleep(0.02)
+    stop.set()
+    await worker
+    assert kept(valkey, company_id) == await newest_first(application, company_id)
