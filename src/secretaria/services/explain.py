@@ -154,10 +154,14 @@ def _only(of: RatedCell, metric: Metric | None) -> RatedCell:
 
 
 def _lines(used: Sequence[PriceUsed]) -> tuple[ExplainedLine, ...]:
-    """Gather what differs in its exchange rate alone, the dearest first; round all lines beside one another."""
+    """Gather what one price made, the dearest first; round all lines beside one another.
+
+    Messages are told apart by category and market, tokens by model: what is of one price besides is one line.
+    """
     groups: dict[tuple[object, ...], list[PriceUsed]] = {}
     for row in used:
-        use = (row.metric, row.direction, row.category, row.market, row.model)
+        is_tokens = row.metric == Metric.TOKENS
+        use = (row.metric, row.direction, *((None, None, row.model) if is_tokens else (row.category, row.market, None)))
         groups.setdefault((*use, row.unit_price, row.per, row.currency, row.source, row.effective_from), []).append(row)
     amounts = {key: money.total(row.amount for row in rows) for key, rows in groups.items()}
     keys = sorted(groups, key=lambda key: -amounts[key])
@@ -166,12 +170,34 @@ def _lines(used: Sequence[PriceUsed]) -> tuple[ExplainedLine, ...]:
 
 
 def _line(rows: Sequence[PriceUsed], amount: Decimal, shown: Decimal) -> ExplainedLine:
-    of = rows[0]
-    by_rate = sorted(rows, key=lambda row: row.rate.effective_from if row.rate else date.min)
+    of, is_tokens = rows[0], rows[0].metric == Metric.TOKENS
     return ExplainedLine(
-        of.metric, of.direction, of.category, of.market, of.model, sum(row.quantity for row in rows), of.unit_price,
-        of.per, of.currency, of.source, of.effective_from, amount, shown, _cut_price(of), tuple(by_rate),
-    )  # fmt: skip
+        metric=of.metric,
+        direction=of.direction,
+        category=None if is_tokens else of.category,
+        market=None if is_tokens else of.market,
+        model=of.model if is_tokens else None,
+        quantity=sum(row.quantity for row in rows),
+        unit_price=of.unit_price,
+        per=of.per,
+        price_currency=of.currency,
+        price_source=of.source,
+        effective_from=of.effective_from,
+        amount=amount,
+        shown=shown,
+        converted_price=_cut_price(of),
+        parts=_by_rate(rows),
+    )
+
+
+def _by_rate(rows: Sequence[PriceUsed]) -> tuple[PriceUsed, ...]:
+    """Return one part for each exchange rate, the oldest first."""
+    found: dict[object, PriceUsed] = {}
+    for row in sorted(rows, key=lambda row: row.rate.effective_from if row.rate else date.min):
+        before = found.get(row.rate)
+        quantity, amount = (0, Decimal(0)) if before is None else (before.quantity, before.amount)
+        found[row.rate] = replace(row, quantity=quantity + row.quantity, amount=money.total([amount, row.amount]))
+    return tuple(found.values())
 
 
 def _cut_price(of: PriceUsed) -> Decimal | None:

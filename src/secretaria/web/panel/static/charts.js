@@ -88,7 +88,10 @@
     order: 1,
   });
 
-  const datasets = () => (data.earlier ? [ours(), earlier()] : [ours()]);
+  // Dots alone are lost on a column: a wider line of the ground's colour lies under them.
+  const halo = () => ({ ...earlier(), borderColor: colors.surface, borderDash: [], borderWidth: 5, pointRadius: 0, pointHoverRadius: 0, order: 1.5 });
+
+  const datasets = () => (data.earlier ? [ours(), earlier(), halo()] : [ours()]);
   const font = () => ({ family: getComputedStyle(document.body).fontFamily, size: 12 });
 
   const scales = () => ({
@@ -185,7 +188,7 @@
     if (!isSameShape) return draw();
     chart.data.labels = data.labels;
     chart.data.datasets[0].data = data.values;
-    if (data.earlier) chart.data.datasets[1].data = data.earlier;
+    for (const dataset of chart.data.datasets.slice(1)) dataset.data = data.earlier;
     chart.options.scales.y.max = data.ticks.at(-1)[0];
     chart.update("none");
     if (!tip.hidden && pinned >= 0) place(pinned);
