@@ -119,11 +119,11 @@ class AlertService:
     async def _decide(self, key: PeriodKey, *, may_resolve: bool, now: datetime) -> list[Alert]:
         company_id = key[0]
         async with transaction(self._database.operator) as connection:
-            # Without raising the version: it moves only when there is something to see.
+            # A look that finds nothing moves no version: nobody has anything new to read.
             if not await companies.lock_heads(connection, [company_id]):
                 return []
             fired = await crossings.decide(connection, {key: may_resolve}, now=now, exact=True)
-            if fired:
+            if fired or may_resolve:
                 await companies.raise_versions(connection, [company_id])
             await store.set_swept(connection, key, now=now)
         return fired
