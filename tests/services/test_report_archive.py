@@ -93,6 +93,17 @@ async def test_late_usage_makes_one_new_revision_a_day_and_leaves_the_old_one_as
     assert again.content == first.content
 
 
+async def test_days_closed_again_with_the_same_figures_make_no_revision(
+    application: Application, endpoints: Endpoints, company_id: int
+) -> None:
+    await close_and_keep(application, NOW)
+    write(endpoints.admin_url, company_id, Use(date(2026, 11, 12), messages=1))
+    assert await close_and_keep(application, NOW + timedelta(hours=2)) == 0
+    write(endpoints.admin_url, company_id, Use(date(2026, 11, 12), messages=-1))
+    assert await close_and_keep(application, LATER) == 0
+    assert len(rows(endpoints.admin_url, FILES)) == 3
+
+
 async def test_two_workers_at_once_freeze_each_document_once(
     application: Application, endpoints: Endpoints, company_id: int
 ) -> None:
@@ -195,7 +206,8 @@ async def test_word_of_a_document_goes_out_once_and_carries_it(
     async with transaction(application.database.operator) as connection:
         await connection.execute(insert, (company_id,))
     await close_and_keep(application, NOW)
-    await close_and_keep(application, LATER)
+    write(endpoints.admin_url, company_id, Use(date(2026, 11, 30), messages=0, tokens_input=0, response_ms=900, response_count=1))
+    assert await close_and_keep(application, LATER) == 1
     told = rows(endpoints.admin_url, "SELECT event_type, body::jsonb->'data' FROM deliveries ORDER BY delivery_id")
     assert [event for event, _ in told] == ["report.weekly", "report.monthly"]  # the week of the 9th is old news
     data = told[1][1]
