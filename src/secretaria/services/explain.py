@@ -125,7 +125,8 @@ class ExplainReads:
             company = await read_company(connection, company_id)
             begun = begun_part(company, period, now)
             book = await read_book(connection, company, begun)
-            question = Question(begun, stretches=[begun.start], narrowed=columns)
+            # By day, as a rate is stale or not on the day it was used.
+            question = Question(begun, narrowed=columns)
             rated = [_only(of, metric) for of in await read_rated(connection, company_id, book, question)]
             page = await _read_page(connection, company, begun, columns, key) if events else _Page((), None)
         lines = _lines(prices_used(rated))

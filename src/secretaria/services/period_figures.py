@@ -233,7 +233,7 @@ async def read_shares(
     column = COLUMN_OF[dimension]
     rated = by_day
     if column in DETAILS and not (column is Column.ACCOUNT and book.needs_whole_months):
-        question = Question(period, stretches=[period.start], details={column}, narrowed=narrowed)
+        question = Question(period, stretches=[period.start], details={column}, narrowed=narrowed, coarse=True)
         rated = await read_rated(connection, company_id, book, question)
     found = figures_by(rated, lambda cell: value_of(cell, column))
     labels = await _labels(connection, company_id, column, found)

@@ -194,7 +194,7 @@ class _Reading:
     ) -> list[RatedCell]:
         if period.start == period.end:
             return []
-        question = Question(period, stretches=stretches, narrowed=self.narrowed, hourly=hourly)
+        question = Question(period, stretches=stretches, narrowed=self.narrowed, hourly=hourly, coarse=True)
         return await read_rated(self.connection, self.company.company_id, self.book, question)
 
     async def previous(

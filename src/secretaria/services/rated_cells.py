@@ -1,5 +1,6 @@
 """Cells of usage with their parts of the company's charges: what every figure of a period is summed from."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,7 +12,7 @@ from secretaria.core.charge_part import ChargePart, charge_parts
 from secretaria.core.event import Direction
 from secretaria.core.period import Period
 from secretaria.core.price import Metric, PriceBook
-from secretaria.core.rating import rate
+from secretaria.core.rating import UsageLine, rate
 from secretaria.services.figures import rated_from
 from secretaria.store import period_reads, usage_reads
 from secretaria.store.database import Connection
@@ -82,6 +83,7 @@ class Question:
     """Which cells to read: the local days, told apart how finely, narrowed to what.
 
     stretches: days that are one cell each up to the next, where a cost by day is not asked for (None: by day).
+    coarse: a charge may stand for all days of one price, for who asks only for amounts; its day is then the first.
     """
 
     period: Period
@@ -89,6 +91,7 @@ class Question:
     details: Collection[Column] = ()
     narrowed: Mapping[Column, object] | None = None
     hourly: bool = False
+    coarse: bool = False
 
 
 async def read_rated(
@@ -101,16 +104,20 @@ async def read_rated(
     """
     if book.needs_whole_months:
         return await _read_by_cards(connection, company_id, book, question)
-    stretches = question.stretches
-    if stretches is not None:
-        changes = book.change_days(question.period.start, question.period.end)
-        stretches = sorted({question.period.start, *stretches, *changes})
+    of_one_price = [question.period.start, *book.change_days(question.period.start, question.period.end)]
+    stretches = None if question.stretches is None else sorted({*question.stretches, *of_one_price})
     cells = await period_reads.read_cells(
         connection, company_id, start=question.period.start, end=question.period.end, stretches=stretches,
         details=question.details, narrowed=question.narrowed, hourly=question.hourly,
     )  # fmt: skip
     lines = [cell.line for cell in cells]
+    if question.coarse and len(of_one_price) < len({line.day for line in lines}):
+        lines = [_on(of_one_price[bisect_right(of_one_price, line.day) - 1], line) for line in lines]
     return _paired(cells, charge_parts(lines, rate(lines, book).charges, by_account=False))
+
+
+def _on(day: date, line: UsageLine) -> UsageLine:
+    return UsageLine(day, line.dimensions, line.messages, line.tokens_input, line.tokens_output)
 
 
 async def _read_by_cards(
