@@ -193,6 +193,10 @@ ROUTES: dict[str, Access | str] = {
     "GET /empresas": PAGE,
     "GET /empresas/{company_id}": PAGE,
     "GET /empresas/{company_id}/contas": PAGE,
+    "GET /alertas": PAGE,
+    "GET /empresas/{company_id}/alertas": PAGE,
+    # A form: tests/web/test_panel_alerts.py holds it to owner, member and stranger.
+    "POST /empresas/{company_id}/alertas/{alert_id}/reconhecer": PUBLIC,
     "GET /empresas/exportar.{extension}": PAGE,
     "GET /empresas/{company_id}/exportar.{extension}": PAGE,
     "GET /empresas/{company_id}/relatorio.pdf": PAGE,

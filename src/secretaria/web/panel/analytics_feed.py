@@ -13,7 +13,14 @@ from secretaria.web.panel.analytics_view import shown
 from secretaria.web.panel.figures import View
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import texts
-from secretaria.web.panel.live_view import VALUES_EVERY_S, SharedReadings, Snapshot, reader_of
+from secretaria.web.panel.live_view import (
+    VALUES_EVERY_S,
+    SharedReadings,
+    Snapshot,
+    reader_of,
+    shared_summary,
+    with_plan,
+)
 
 
 class AnalyticsFeed:
@@ -32,12 +39,16 @@ class AnalyticsFeed:
         self.company_ids = frozenset({company.company_id})
 
     async def values(self) -> Snapshot:
-        """Return the cards and the breakdown."""
+        """Return the cards, the plan's bars and the breakdown."""
         view, found = await self._shown()
+        company_id = self._company.company_id
+        summary = await shared_summary(self._application, self._shared, company_id)
         mine = {key: text for key, text in found.texts.items() if not _is_chart(key)}
         show = Format(self._locale, view.company.timezone)
         today = local_day(self._company.schedule, view.as_of)
-        return Snapshot(View(mine, found.marks), view.as_of, {self._company.company_id: view.version}, show, today)
+        mine_with_plan = with_plan(View(mine, dict(found.marks)), summary, show)
+        versions = {company_id: min(view.version, summary.version)}
+        return Snapshot(mine_with_plan, view.as_of, versions, show, today)
 
     async def days(self) -> View:
         """Return the chart and the table behind it."""

@@ -12,6 +12,7 @@ from secretaria.core.period import local_day
 from secretaria.services.period_view import DAYS_MAX_BY, Comparison, PeriodView, Step, earlier_period
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of
+from secretaria.web.panel import plan_view
 from secretaria.web.panel.account_pages import accounts_count
 from secretaria.web.panel.alert_words import alert_row
 from secretaria.web.panel.analytics_query import (
@@ -31,6 +32,7 @@ from secretaria.web.panel.analytics_words import bucket_name, dimension_name, me
 from secretaria.web.panel.figures import watermark
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import Texts, texts
+from secretaria.web.panel.live_view import with_plan
 from secretaria.web.panel.person import person_of, visitor_of, zone_sentence
 from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.render import locale_of, page
@@ -53,6 +55,8 @@ async def analytics(request: Request, company_id: Annotated[int, Path(ge=1, le=C
     show = Format(locale, view.company.timezone)
     every_row = request.query_params.get("linhas") == EVERY_ROW
     found = shown(view, query, show, sentences, every_row=every_row)
+    summary = await application.analytics.summary(caller, company_id, now)
+    with_plan(found.view, summary, show)
     here = f"/empresas/{company_id}/analytics"
     values = {
         "company": view.company,
@@ -67,7 +71,7 @@ async def analytics(request: Request, company_id: Annotated[int, Path(ge=1, le=C
         **_choices(view, query, here, sentences),
         **_links(query, company_id),
         **_blocks(view, query, found, show, sentences),
-        "plan": None,
+        "plan": plan_view.shape(summary, show, sentences),
         "meta": await _meta(application, caller, company_id, query, show),
         "alerts": await _recent_alerts(application, caller, company_id, show),
     }

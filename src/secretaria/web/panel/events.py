@@ -22,7 +22,8 @@ from secretaria.services.live import LiveHub, Stream
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of, caller_of, token_of
 from secretaria.web.errors import problem_response, request_id_of
-from secretaria.web.panel import account_feed, analytics_feed
+from secretaria.web.panel import account_feed, alert_watch, analytics_feed
+from secretaria.web.panel.alert_watch import PageAlerts
 from secretaria.web.panel.figures import View, watermark
 from secretaria.web.panel.i18n import texts
 from secretaria.web.panel.live_view import CompaniesFeed, CompanyFeed, Feed, SharedReadings, Snapshot, search_text
@@ -56,17 +57,21 @@ class _Shown:
 
 
 class PageStream:
-    """One open page: waits for its companies to move, and writes what changed, not more often than the page needs."""
+    """One open page: waits for its companies to move, and writes what changed, not more often than the page needs.
 
-    def __init__(self, application: Application, feed: Feed, token: str, locale: str) -> None:
+    Alerts are not gathered: they are written as soon as they are read.
+    """
+
+    def __init__(self, application: Application, feed: Feed, alerts: PageAlerts, token: str, locale: str) -> None:
         self._application = application
         self._feed = feed
+        self._alerts = alerts
         self._token = token
         self._texts = texts(locale)
         self._shown = _Shown()
         self._snapshot: Snapshot | None = None
-        self._values_due = self._days_due = True
-        self._next_values = self._next_days = self._next_refresh = 0.0
+        self._values_due = self._days_due = self._alerts_due = True
+        self._next_values = self._next_days = self._next_refresh = self._next_alerts = 0.0
 
     async def events(self, hub: LiveHub, stream: Stream) -> AsyncGenerator[bytes]:
         """Yield the events until the stream closes or the session ends."""
@@ -76,8 +81,11 @@ class PageStream:
             due = [next_beat]
             due += [self._next_values] if self._values_due else []
             due += [self._next_days] if self._days_due else []
+            due += [self._next_alerts] if self._alerts_due else []
             if await stream.changes(min(due) - loop.time()):
-                self._values_due = self._days_due = True
+                self._values_due = self._days_due = self._alerts_due = True
+            if news := await self._read_alerts(loop.time()):
+                yield news
             view = await self._read(hub, loop.time())
             if view is not None:
                 yield self._event("valores", view, hub)
@@ -87,6 +95,21 @@ class PageStream:
                     return
                 next_beat = loop.time() + HEARTBEAT_S
                 yield self._event("pulso", View(), hub)
+
+    async def _read_alerts(self, now: float) -> bytes:
+        """Return the event of what is new, or nothing; a database that is away leaves it due."""
+        if not self._alerts_due or now < self._next_alerts:
+            return b""
+        try:
+            counts, toasts = await self._alerts.news()
+        except Unavailable:
+            self._next_alerts = now + READ_AGAIN_S
+            return b""
+        self._alerts_due = False
+        changed = self._shown.differences(counts)["texts"]
+        if not changed and not toasts:
+            return b""
+        return _written("alerta", {"texts": changed, "alerts": toasts})
 
     async def _read(self, hub: LiveHub, now: float) -> View | None:
         """Return what is due; a database that is away leaves it due, and the watermark old."""
@@ -122,8 +145,7 @@ class PageStream:
                 complete_until = max(complete_until, hub.checked_at)
             mark = watermark(complete_until, now, self._snapshot.show, self._texts)
             view = View({**view.texts, **mark.texts}, view.marks, mark.late)
-        data = msgspec.json.encode(self._shown.differences(view))
-        return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+        return _written(name, self._shown.differences(view))
 
     async def _session_open(self) -> bool:
         try:
@@ -133,6 +155,10 @@ class PageStream:
         except Unavailable:
             return True  # The database is away: whoever was let in stays until it can be asked.
         return True
+
+
+def _written(name: str, data: dict[str, Any]) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
 
 
 class EventStreamResponse(Response):
@@ -194,14 +220,17 @@ async def _until_gone(receive: Receive, stream: Stream) -> None:
 @router.get("/_/eventos")
 async def events(
     request: Request,
+    *,
     escopo: Annotated[str, Query(max_length=20)] = "",
     empresa: Annotated[int, Query(ge=0)] = 0,
     apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
     q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
+    alerta: Annotated[int | None, Query(ge=0, le=COMPANY_ID_MAX)] = None,
 ) -> Response:
     """Follow a company (escopo=empresa&empresa=7), its cards (contas) or a page of the list (empresas&apos=0&q=).
 
-    analytics&empresa=7 takes the page's own query beside it (analytics_query.py).
+    analytics&empresa=7 takes the page's own query beside it (analytics_query.py). alerta is the newest alert that the
+    page has seen; without it what stands when the stream opens.
     """
     application, caller = application_of(request), await caller_of(request)
     token, _ = token_of(request.scope)
@@ -211,7 +240,11 @@ async def events(
     wanted: dict[str, Any] = {"escopo": escopo, "empresa": empresa, "apos": apos, "q": search_text(q)}
     wanted["query"] = request.query_params
     feed = await _feed_of(application, shared, caller, wanted, locale)
-    return EventStreamResponse(application.hub, caller, feed, PageStream(application, feed, token, locale))
+    seen = await application.alert_pages.newest_id(feed.company_ids) if alerta is None else alerta
+    alerts = PageAlerts(
+        request.app.state.alert_watch, feed.company_ids, locale, seen=seen, all_open=caller.is_operator
+    )
+    return EventStreamResponse(application.hub, caller, feed, PageStream(application, feed, alerts, token, locale))
 
 
 async def _feed_of(
@@ -228,6 +261,8 @@ async def _feed_of(
         return await account_feed.open_feed(
             application, shared, caller, wanted["empresa"], after=wanted["apos"], locale=locale
         )
+    if wanted["escopo"] == "alertas":
+        return await alert_watch.open_feed(application, caller, wanted["empresa"], locale=locale)
     if wanted["escopo"] == "analytics":
         return await analytics_feed.open_feed(
             application, shared, caller, wanted["empresa"], wanted["query"], locale=locale

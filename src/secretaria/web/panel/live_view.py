@@ -11,7 +11,7 @@ from secretaria.core.access import Caller, Scope
 from secretaria.services.analytics import HistoryPeriod
 from secretaria.services.figures import History, Overview, Summary
 from secretaria.settings import Settings
-from secretaria.web.panel import figures
+from secretaria.web.panel import figures, plan_view
 from secretaria.web.panel.figures import PeriodUsage, View
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import texts
@@ -114,7 +114,7 @@ class CompanyFeed:
 
     async def values(self) -> Snapshot:
         """Return the cards."""
-        summary = await self._shared.get(("summary", self._company_id), self._read_summary)
+        summary = await shared_summary(self._application, self._shared, self._company_id)
         show = Format(self._locale, summary.company.timezone)
         view = company_cards(summary, show, unset=self._unset)
         return Snapshot(view, summary.as_of, {self._company_id: summary.version}, show, summary.daily.start.date())
@@ -124,13 +124,18 @@ class CompanyFeed:
         history = await self._shared.get(("days", self._company_id), self._read_history)
         return company_days(history, Format(self._locale, history.company.timezone))
 
-    async def _read_summary(self) -> Summary:
-        analytics, now = self._application.analytics, self._application.clock()
-        return await analytics.summary(reader_of(self._company_id), self._company_id, now)
-
     async def _read_history(self) -> History:
         analytics, now = self._application.analytics, self._application.clock()
         return await analytics.history(reader_of(self._company_id), self._company_id, HistoryPeriod.WEEK, now)
+
+
+async def shared_summary(application: Application, shared: SharedReadings, company_id: int) -> Summary:
+    """Return a company's summary, read once for all streams that show a part of it."""
+
+    async def read() -> Summary:
+        return await application.analytics.summary(reader_of(company_id), company_id, application.clock())
+
+    return await shared.get(("summary", company_id), read)
 
 
 class CompaniesFeed:
@@ -199,6 +204,14 @@ def company_cards(summary: Summary, show: Format, *, unset: Sequence[str]) -> Vi
         if has_usage(summary)
         else sentences.gettext("Ainda não recebemos eventos desta empresa.")
     )
+    return with_plan(view, summary, show)
+
+
+def with_plan(view: View, summary: Summary, show: Format) -> View:
+    """Add the plan's bars to a page's strings and marks."""
+    bars = plan_view.bars(summary, show, texts(show.locale))
+    view.texts.update(bars.texts)
+    view.marks.update(bars.marks)
     return view
 
 

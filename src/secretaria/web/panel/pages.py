@@ -12,15 +12,18 @@ from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of
 from secretaria.web.panel import (
     account_pages,
+    alert_pages,
     analytics_page,
     events,
     explain_page,
     export_routes,
+    plan_view,
     problems,
     session,
     settings_tabs,
 )
 from secretaria.web.panel.account_pages import accounts_count
+from secretaria.web.panel.alert_watch import AlertWatch
 from secretaria.web.panel.figures import COST_CHART, DAYS_SHOWN, MESSAGES_CHART, watermark
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import texts
@@ -108,6 +111,7 @@ async def company(request: Request, company_id: CompanyId) -> Response:
         "days": [f"d{number}" for number in range(DAYS_SHOWN)],
         "scope": urlencode({"escopo": "empresa", "empresa": company_id}),
         "never_used": never_used,
+        "plan": plan_view.shape(summary, show, texts(locale)),
         "curl": _curl(application.settings.public_url, company_id),
     }
     return page(request, "company.html", values, locale=locale, visitor=visitor_of(caller, user))
@@ -138,8 +142,9 @@ async def static_file(name: str) -> Response:
 def install(app: FastAPI) -> None:
     """Add the panel to the application: its pages, its streams, and its look for addresses that do not exist."""
     app.state.live_readings = SharedReadings()
+    app.state.alert_watch = AlertWatch(app.state.application.alert_pages.news)
     routers = (
-        account_pages.router, analytics_page.router, explain_page.router, *settings_tabs.ROUTERS,
+        account_pages.router, alert_pages.router, analytics_page.router, explain_page.router, *settings_tabs.ROUTERS,
         session.router, session.probes,
     )  # fmt: skip
     # First: /empresas/exportar.csv is no company.

@@ -15,11 +15,14 @@ from secretaria.web.panel.render import Visitor
 
 
 async def person_of(request: Request) -> tuple[Caller, User]:
-    """Return who is logged in; an API key opens no pages."""
+    """Return who is logged in; an API key opens no pages. What is open for them stands in the frame of every page."""
     caller = await caller_of(request)
-    user = await application_of(request).access.user_of(caller)
+    application = application_of(request)
+    user = await application.access.user_of(caller)
     if user is None:
         raise NotAuthenticated("the panel needs a person's session")
+    company_id = request.path_params.get("company_id")
+    request.state.standing = await application.alert_pages.standing(caller, int(company_id) if company_id else None)
     return caller, user
 
 

@@ -13,6 +13,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from secretaria.services.alert_pages import Standing
+from secretaria.web.panel.alert_words import banner
 from secretaria.web.panel.i18n import LOCALES, chosen_locale, texts
 
 _HERE: Final = Path(__file__).parent
@@ -126,7 +128,10 @@ def page(
 ) -> HTMLResponse:
     """Render a template with what every page needs beside its own values."""
     here_url = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+    standing: Standing | None = getattr(request.state, "standing", None)
     context = {
+        "standing": standing,
+        "critical": banner(standing, locale),
         "locale": locale,
         "theme": theme_of(request),
         "here": request.url.path,

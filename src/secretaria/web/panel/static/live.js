@@ -5,7 +5,7 @@
   const [SILENCE_MS, OFFLINE_MS] = [25_000, 60_000];
   const HIDDEN_MS = 60_000;
   const RETRY_MAX_S = 60;
-  const ATTRIBUTES = ["y", "height", "width", "title", "data-kind"];
+  const ATTRIBUTES = ["x", "y", "height", "width", "title", "data-kind"];
   const PAUSED = "secretaria.paused";
 
   const root = document.getElementById("ao-vivo");
@@ -36,6 +36,7 @@
     for (const [id, marks] of Object.entries(message.marks ?? {}))
       for (const name of ATTRIBUTES) if (name in marks) element(id)?.setAttribute(name, marks[name]);
     if ("late" in message) element("dados-ate").dataset.late = String(message.late);
+    if (message.alerts) dispatchEvent(new CustomEvent("alertas", { detail: message.alerts }));
   };
 
   const heard = (event) => {
@@ -85,8 +86,7 @@
     if (paused || ended || document.hidden) return;
     close();
     source = new EventSource(`/_/eventos?${words.scope}`);
-    source.addEventListener("valores", heard);
-    source.addEventListener("pulso", heard);
+    for (const name of ["valores", "pulso", "alerta"]) source.addEventListener(name, heard);
     source.addEventListener("fim", expire);
     source.addEventListener("error", fail);
   };
