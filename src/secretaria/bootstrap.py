@@ -56,7 +56,7 @@ from secretaria.services.webhooks import WebhookService
 from secretaria.settings import Settings
 from secretaria.store import migrations, partitions
 from secretaria.store.alert_feed import AlertFeed
-from secretaria.store.database import CONNECT_TIMEOUT_S, Database, check_server, transaction
+from secretaria.store.database import CONNECT_TIMEOUT_S, CONNECTIONS_EACH_MAX, Database, check_server, transaction
 from secretaria.store.live import Live
 
 
@@ -113,13 +113,17 @@ class Application:
 
 @asynccontextmanager
 async def application(
-    settings: Settings, endpoints: Endpoints, *, clock: Callable[[], datetime] = utc_now
+    settings: Settings,
+    endpoints: Endpoints,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    connections_max: int = CONNECTIONS_EACH_MAX,
 ) -> AsyncIterator[Application]:
     """Yield the running application; on leaving, what was taken in is written before the connections close.
 
     Raises ConfigurationError when the server would acknowledge what is not on disk (store/database.py).
     """
-    database = Database.create(endpoints.database_url)
+    database = Database.create(endpoints.database_url, connections_max=connections_max)
     live = Live(endpoints.redis_url)
     ingest = IngestService(database, live)
     hub = LiveHub(database, live, clock)

@@ -20,6 +20,7 @@ from secretaria.core.mail_server import parse_mail_server, parse_sender
 
 AMOUNT_DIGITS_MAX = 12  # on either side of the dot: beyond any price, and far below what numeric holds
 MESSAGE_RETENTION_DAYS_MIN = 40  # past the 35 days that reports of a message may lie back
+WEB_CONCURRENCY_MAX = 8  # with more, the embedded PostgreSQL has not two connections left for each pool
 SECRET_KEY_BYTES = 32
 SECRET_KEY_CHARS_MIN = 16
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 - a file's name
@@ -103,6 +104,8 @@ class Settings(BaseSettings):
     secretaria_data_dir: Path = Path("var")
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=1, le=65535)
+    web_concurrency: int = Field(default=1, ge=1, le=WEB_CONCURRENCY_MAX)
+    metrics_allowed: str = "127.0.0.0/8,::1"
     public_url: str = ""
     trusted_proxies: str = ""
     secretaria_secret_key: str | None = Field(default=None, repr=False, min_length=SECRET_KEY_CHARS_MIN)
@@ -134,7 +137,7 @@ class Settings(BaseSettings):
     def _http(cls, value: str) -> str:
         return (_http_url(value) or "").rstrip("/") if value else ""
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "metrics_allowed")
     @classmethod
     def _networks(cls, value: str) -> str:
         parts = [part.strip() for part in value.split(",") if part.strip()]

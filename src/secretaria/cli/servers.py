@@ -2,9 +2,10 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from secretaria.embedded.servers import Endpoints
     from secretaria.settings import Settings
 
+
+_PROGRAM = [sys.executable, "-m", "secretaria"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Log warnings only.")]
 
@@ -74,15 +77,23 @@ def up(
     raise typer.Exit(run_up(settings, _children(settings, setting), prepare=prepare, on_ready=on_ready))
 
 
-def web(quiet: Quiet = False) -> None:
+def web(
+    quiet: Quiet = False,
+    process: Annotated[int | None, typer.Option(hidden=True, min=1, help="Be this one of WEB_CONCURRENCY.")] = None,
+) -> None:
     """Serve the panel and the API alone. `up` runs this.
 
     Example: DATABASE_URL=postgresql://... REDIS_URL=redis://... secretaria web
+
+    With WEB_CONCURRENCY above 1 it keeps that many processes alive, all on the same port.
     """
+    from secretaria.embedded.up import run_beside
     from secretaria.web.server import serve
 
     with _served(quiet=quiet) as (settings, found):
-        serve(settings, found)
+        if process is None and settings.web_concurrency > 1:
+            raise typer.Exit(run_beside(settings, _web_children(settings, ["--quiet"] if quiet else []), found))
+        serve(settings, found, shares_port=process is not None)
 
 
 def worker(
@@ -146,16 +157,27 @@ def _served(*, quiet: bool) -> "Iterator[tuple[Settings, Endpoints]]":
 
 
 def _children(settings: "Settings", demo: DemoSetting | None) -> "list[ChildSpec]":
-    from secretaria.embedded.children import ChildSpec, answers_at
+    from secretaria.embedded.children import ChildSpec
 
     # At a terminal a newcomer reads along; a log file or a collector gets everything.
     quiet = ["--quiet"] if sys.stderr is not None and sys.stderr.isatty() else []
-    program = [sys.executable, "-m", "secretaria"]
     env, words = ({}, []) if demo is None else (demo.env, demo.worker_words)
     return [
-        ChildSpec("web", [*program, "web", *quiet], env=env, ready=answers_at(settings.host, settings.port)),
-        ChildSpec("worker", [*program, "worker", *words, *quiet], env=env),
+        *_web_children(settings, quiet, env),
+        ChildSpec("worker", [*_PROGRAM, "worker", *words, *quiet], env=env),
     ]
+
+
+def _web_children(
+    settings: "Settings", words: list[str], env: Mapping[str, str] = MappingProxyType({})
+) -> "list[ChildSpec]":
+    from secretaria.embedded.children import ChildSpec, answers_at
+
+    command = [*_PROGRAM, "web", *words]
+    if settings.web_concurrency == 1:
+        return [ChildSpec("web", command, env=env, ready=answers_at(settings.host, settings.port))]
+    numbers = range(1, settings.web_concurrency + 1)
+    return [ChildSpec(f"web-{n}", [*command, "--process", str(n)], env=env, announces=True) for n in numbers]
 
 
 async def _has_users(application: "Application") -> bool:

@@ -1,10 +1,16 @@
-"""`secretaria up`: the servers that the settings do not replace, then our own processes, until a signal."""
+"""`secretaria up`: the servers that the settings do not replace, then our own processes, until a signal.
+
+`secretaria web` with several processes keeps them alive in the same way, on servers that are up already.
+"""
 
 import contextlib
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from secretaria.core.errors import ConfigurationError
 from secretaria.embedded import processes
@@ -14,6 +20,9 @@ from secretaria.embedded.servers import EmbeddedServers, Endpoints
 from secretaria.embedded.supervisor import StopRequested, StopSignals, Supervisor
 from secretaria.embedded.terminal import say
 from secretaria.settings import Settings
+
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_FOLDER = "metrics"
 
 
 def run_up(
@@ -56,6 +65,21 @@ def run_up(
             servers.folder.unlock()
 
 
+def run_beside(settings: Settings, children: Sequence[ChildSpec], found: Endpoints) -> int:
+    """Keep children alive on servers that others look after, until a signal; returns the exit code."""
+    signals = StopSignals()
+    signals.interrupts = False
+    with signals.caught(), tempfile.TemporaryDirectory(prefix="secretaria-metrics-") as metrics:
+        _require_free_port(settings.host, settings.port)
+        env = _environment(settings, found, Path(metrics))
+        supervisor = Supervisor(signals)
+        supervisor.add([CommandChild(spec, env=env, lock_fd=None) for spec in children])
+        try:
+            return supervisor.run(lambda: say(f"{len(children)} processes serve on port {settings.port}"))
+        finally:
+            supervisor.end()
+
+
 def _own(
     settings: Settings,
     servers: EmbeddedServers,
@@ -91,14 +115,23 @@ def _own(
 def _commands(
     settings: Settings, servers: EmbeddedServers, children: Sequence[ChildSpec], found: Endpoints
 ) -> list[Child]:
-    env = {
+    metrics = servers.folder.path / METRICS_FOLDER
+    shutil.rmtree(metrics, ignore_errors=True)  # the counts of processes that are gone
+    metrics.mkdir(mode=0o700)
+    env = _environment(settings, found, metrics)
+    return [CommandChild(spec, env=env, lock_fd=servers.folder.lock_fd) for spec in children]
+
+
+def _environment(settings: Settings, found: Endpoints, metrics: Path) -> dict[str, str]:
+    """What our processes get to see; an own folder for the metrics of all of them goes before ours."""
+    return {
+        METRICS_VARIABLE: str(metrics),
         **os.environ,
         "SECRETARIA_DATA_DIR": str(settings.secretaria_data_dir),
         "DATABASE_URL": found.database_url,
         "DATABASE_OWNER_URL": found.owner_url,
         "REDIS_URL": found.redis_url,
     }
-    return [CommandChild(spec, env=env, lock_fd=servers.folder.lock_fd) for spec in children]
 
 
 def _require_free_port(host: str, port: int) -> None:

@@ -23,9 +23,7 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000
 CONNECT_TIMEOUT_S = 5
 MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 SERVER_VERSION_MIN = 160_000
-
-
-
+CONNECTIONS_EACH_MAX = 8
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 Cursor: TypeAlias = AsyncCursor[tuple[Any, ...]]
@@ -146,7 +144,7 @@ class Database:
     ingest: Pool
 
     @classmethod
-    def create(cls, url: str, *, connections_max: int = 8) -> "Database":
+    def create(cls, url: str, *, connections_max: int = CONNECTIONS_EACH_MAX) -> "Database":
         """Return closed pools for the serving URL; connections_max is per role."""
         return cls(
             door=create_pool(url, Role.DOOR, size_max=connections_max),

@@ -17,8 +17,11 @@ from uvicorn.config import Config
 from secretaria.bootstrap import Application
 from secretaria.bootstrap import application as build_application
 from secretaria.core.errors import ConfigurationError
+from secretaria.embedded.children import announce_ready
+from secretaria.embedded.postgres_config import CONNECTIONS_MAX
 from secretaria.embedded.servers import Endpoints
 from secretaria.settings import Settings
+from secretaria.store.database import CONNECTIONS_EACH_MAX, Role
 from secretaria.web.app import create_app
 from secretaria.web.protocol import Limits, guarded
 
@@ -27,31 +30,58 @@ KEEP_ALIVE_S = 75
 SHUTDOWN_GRACE_S = 5
 DESCRIPTORS_WANTED = 8_192
 COLLECT_AFTER_OBJECTS = 50_000
+CONNECTIONS_OF_OTHERS = 48  # 3 kept for the administrator, 30 of a worker, and room for commands
+CONNECTIONS_EACH_MIN = 2  # a lane each
 
 _log = structlog.get_logger(__name__)
 
 
-def serve(settings: Settings, endpoints: Endpoints) -> None:
-    """Serve until a signal. Raises ConfigurationError when HOST and PORT cannot be listened on."""
+def serve(settings: Settings, endpoints: Endpoints, *, shares_port: bool = False) -> None:
+    """Serve until a signal, alone or as one of WEB_CONCURRENCY processes on the port.
+
+    Raises ConfigurationError when HOST and PORT cannot be listened on.
+    """
     _raise_descriptor_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, endpoints))
+        runner.run(_serve_sharing(settings, endpoints) if shares_port else _serve(settings, endpoints))
 
 
 async def _serve(settings: Settings, endpoints: Endpoints) -> None:
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         async with build_application(settings, endpoints) as application:
-            await application.operator_endpoint.sync(application.clock())
-            server = Server(application)
-            _spare_the_collector()
-            await server.serve(sockets=[listener])
+            await _serve_on(listener, application)
 
 
-def listen(host: str, port: int) -> socket.socket:
+async def _serve_sharing(settings: Settings, endpoints: Endpoints) -> None:
+    """Listen last: the kernel hands connections to every listener of the port, ready or not."""
+    connections_max = connections_each(settings.web_concurrency)
+    async with build_application(settings, endpoints, connections_max=connections_max) as application:
+        with contextlib.closing(listen(settings.host, settings.port, shares_port=True)) as listener:
+            await _serve_on(listener, application)
+
+
+async def _serve_on(listener: socket.socket, application: Application) -> None:
+    await application.operator_endpoint.sync(application.clock())
+    server = Server(application)
+    _spare_the_collector()
+    await server.serve(sockets=[listener])
+
+
+def connections_each(processes: int) -> int:
+    """Return how many connections to PostgreSQL each pool of each of so many processes may have.
+
+    Together with the worker and commands they stay below what the embedded server takes: 2 processes have 8 a pool,
+    as one alone has; 8 have 2.
+    """
+    share = (CONNECTIONS_MAX - CONNECTIONS_OF_OTHERS) // (len(Role) * processes)
+    return max(CONNECTIONS_EACH_MIN, min(CONNECTIONS_EACH_MAX, share))
+
+
+def listen(host: str, port: int, *, shares_port: bool = False) -> socket.socket:
     """Return a listening socket; raises ConfigurationError that names the setting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shares_port)
     except OSError as error:
         raise ConfigurationError(
             f"HOST, PORT: cannot listen on {host} port {port}: {error.strerror or error}"
@@ -105,6 +135,11 @@ class Server(uvicorn.Server):
     def _on_signal(self, number: signal.Signals) -> None:
         self.force_exit = self.should_exit and number is signal.SIGINT
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and say so to whoever waits for it."""
+        await super().startup(sockets)
+        announce_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let go of live streams, then of requests, which have SHUTDOWN_GRACE_S to end."""
