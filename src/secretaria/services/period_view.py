@@ -23,7 +23,16 @@ from secretaria.services.period_figures import (
     read_company,
     read_shares,
 )
-from secretaria.services.rated_cells import NOTHING, Figures, Question, RatedCell, figures_by, figures_of, read_rated
+from secretaria.services.rated_cells import (
+    NOTHING,
+    Figures,
+    Question,
+    RatedCell,
+    RatedDays,
+    figures_by,
+    figures_of,
+    read_rated,
+)
 from secretaria.services.scope import company_transaction
 from secretaria.store import period_reads
 from secretaria.store.companies import Company
@@ -121,7 +130,7 @@ class PeriodViews:
             whole = begun if before is None else Period(min(before.start, begun.start), max(before.end, begun.end))
             book = await read_book(connection, company, whole)
             reading = _Reading(connection, company, book, wanted.step, columns, now)
-            cells = await reading.cells(begun)
+            cells = await reading.cells(begun, of=begun)
             used = await period_reads.read_days_used(connection, company_id)
             previous = None if before is None else await reading.previous(begun, before, cells, first_used=used[0])
             shares = await read_shares(
@@ -181,21 +190,24 @@ class _Reading:
     step: Step
     narrowed: Mapping[Column, object]
     now: datetime
+    known: RatedDays = field(default_factory=dict)
 
-    async def cells(self, period: Period) -> list[RatedCell]:
-        """Return the cells of whole days, as fine as the step."""
+    async def cells(self, period: Period, *, of: Period) -> list[RatedCell]:
+        """Return the cells of whole days, as fine as the step; `of` is the period they are a part of."""
         stretches = None
         if self.step == Step.WEEK:
             stretches = [bucket.start for bucket in week_parts(period)]
-        return await self._rated(period, stretches=stretches, hourly=self.step == Step.HOUR)
+        return await self._rated(period, of=of, stretches=stretches, hourly=self.step == Step.HOUR)
 
     async def _rated(
-        self, period: Period, *, stretches: Sequence[date] | None = None, hourly: bool = False
+        self, period: Period, *, of: Period, stretches: Sequence[date] | None = None, hourly: bool = False
     ) -> list[RatedCell]:
         if period.start == period.end:
             return []
-        question = Question(period, stretches=stretches, narrowed=self.narrowed, hourly=hourly, coarse=True)
-        return await read_rated(self.connection, self.company.company_id, self.book, question)
+        question = Question(
+            period, stretches=stretches, narrowed=self.narrowed, hourly=hourly, coarse=True, rated=of
+        )
+        return await read_rated(self.connection, self.company.company_id, self.book, question, self.known)
 
     async def previous(
         self, begun: Period, before: Period, cells: Sequence[RatedCell], *, first_used: date | None
@@ -204,19 +216,21 @@ class _Reading:
         today, hour = local_hour(self.company.schedule, self.now)
         is_cut = begun.end > today
         until = day_start(self.company.schedule, before.end)
-        theirs, ours = [], list(cells)
+        ours = list(cells)
         if is_cut:
             cut_day = before.end - _DAY
             until = min(day_start(self.company.schedule, cut_day) + hour * _HOUR, until)
-            theirs = await self.cells(Period(before.start, cut_day)) + await self._until(cut_day, hour)
+            theirs = await self.cells(Period(before.start, cut_day), of=before)
+            theirs += await self._until(cut_day, hour, of=before)
             if self.step == Step.HOUR:
                 ours = [of for of in cells if (of.cell.line.day, of.cell.hour or 0) < (today, hour)]
             elif self.step == Step.DAY:
-                ours = [of for of in cells if of.cell.line.day < today] + await self._until(today, hour)
+                ours = [of for of in cells if of.cell.line.day < today] + await self._until(today, hour, of=begun)
             else:
-                ours = await self.cells(Period(begun.start, today)) + await self._until(today, hour)
+                eve = Period(begun.start, today)
+                ours = await self.cells(eve, of=begun) + await self._until(today, hour, of=begun)
         else:
-            theirs = await self.cells(before)
+            theirs = await self.cells(before, of=before)
         by_bucket = figures_by(theirs, self._place_in(before))
         # Nothing is known of buckets before the first use; one that begins where the period was cut is not compared.
         cut_at = (before.end - _DAY, hour) if is_cut else (before.end, 0)
@@ -231,11 +245,11 @@ class _Reading:
             first_used is not None and first_used <= before.start,
         )  # fmt: skip
 
-    async def _until(self, day: date, hour: int) -> list[RatedCell]:
+    async def _until(self, day: date, hour: int, *, of: Period) -> list[RatedCell]:
         if hour == 0:
             return []
-        found = await self._rated(Period(day, day + _DAY), hourly=True)
-        return [of for of in found if (of.cell.hour or 0) < hour]
+        found = await self._rated(Period(day, day + _DAY), of=of, hourly=True)
+        return [rated for rated in found if (rated.cell.hour or 0) < hour]
 
     def _places(self, period: Period) -> list[tuple[date, int]]:
         """Return where each bucket of a period begins: its first day, and the hour of that day."""

@@ -12,11 +12,12 @@ from secretaria.core.charge_part import ChargePart, charge_parts
 from secretaria.core.event import Direction
 from secretaria.core.period import Period
 from secretaria.core.price import Metric, PriceBook
-from secretaria.core.rating import UsageLine, rate
+from secretaria.core.rating import Rating, UsageLine, rate
 from secretaria.services.figures import rated_from
 from secretaria.store import period_reads, usage_reads
 from secretaria.store.database import Connection
 from secretaria.store.period_reads import Cell, Column
+from secretaria.store.usage_reads import DayUsage
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -83,6 +84,8 @@ class Question:
     """Which cells to read: the local days, told apart how finely, narrowed to what.
 
     stretches: days that are one cell each up to the next, where a cost by day is not asked for (None: by day).
+    rated: days around the period that other questions of the same snapshot ask about: a book of shared cards then
+    rates them once for all.
     coarse: a charge may stand for all days of one price, for who asks only for amounts; its day is then the first.
     """
 
@@ -92,10 +95,15 @@ class Question:
     narrowed: Mapping[Column, object] | None = None
     hourly: bool = False
     coarse: bool = False
+    rated: Period | None = None
+
+
+RatedDays = dict[Period, tuple[list[DayUsage], Rating]]
+"""Whole days as read and rated in this snapshot, for several questions about them."""
 
 
 async def read_rated(
-    connection: Connection, company_id: int, book: PriceBook, question: Question
+    connection: Connection, company_id: int, book: PriceBook, question: Question, known: RatedDays | None = None
 ) -> list[RatedCell]:
     """Return the cells of a period with what they cost. The book is good for the period.
 
@@ -103,7 +111,7 @@ async def read_rated(
     looks at whole months of all accounts, whatever the question is narrowed to; the cells then get their parts.
     """
     if book.needs_whole_months:
-        return await _read_by_cards(connection, company_id, book, question)
+        return await _read_by_cards(connection, company_id, book, question, {} if known is None else known)
     of_one_price = [question.period.start, *book.change_days(question.period.start, question.period.end)]
     stretches = None if question.stretches is None else sorted({*question.stretches, *of_one_price})
     cells = await period_reads.read_cells(
@@ -121,12 +129,16 @@ def _on(day: date, line: UsageLine) -> UsageLine:
 
 
 async def _read_by_cards(
-    connection: Connection, company_id: int, book: PriceBook, question: Question
+    connection: Connection, company_id: int, book: PriceBook, question: Question, known: RatedDays
 ) -> list[RatedCell]:
-    period = question.period
-    usage = await usage_reads.read_days(
-        connection, company_id, start=rated_from(book, period.start), end=period.end, by_account=True
-    )
+    period, around = question.period, question.rated or question.period
+    whole = Period(rated_from(book, around.start), around.end)
+    if whole not in known:
+        days = await usage_reads.read_days(
+            connection, company_id, start=whole.start, end=whole.end, by_account=True
+        )
+        known[whole] = days, rate([day.line for day in days], book)
+    usage, rating = known[whole]
     narrowed = {Column(name): value for name, value in (question.narrowed or {}).items()}
     details = {Column.ACCOUNT, *question.details, *(name for name in narrowed if name in period_reads.DETAILS)}
     if details == {Column.ACCOUNT} and not question.hourly:
@@ -135,7 +147,6 @@ async def _read_by_cards(
         cells = await period_reads.read_cells(
             connection, company_id, start=period.start, end=period.end, details=details, hourly=question.hourly
         )
-    rating = rate([day.line for day in usage], book)
     paired = _paired(cells, charge_parts([cell.line for cell in cells], rating.charges, by_account=True))
     if not narrowed:
         return paired
