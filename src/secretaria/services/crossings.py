@@ -56,16 +56,20 @@ async def decide(
 ) -> list[Alert]:
     """Fire and resolve what these periods call for, and note when they have to be looked at again.
 
-    due is {(company_id, month's first day): may_resolve}. With exact the cost is rated also where no limit is held
-    against it, which is how what has no price is found. The heads are locked. Returns the alerts that fired.
+    due is {(company_id, month's first day): may_resolve}; what is marked undecided may be resolved whoever comes
+    first, as a change of settings left it so. With exact the cost is rated also where no limit is held against it,
+    which is how what has no price is found. The heads are locked. Returns the alerts that fired.
     """
     fired: list[Alert] = []
+    undecided = await store.read_marked(connection, due)
     for keys in _rounds(due):
-        standings = await _read(connection, keys, now=now, exact=exact)
-        decisions = {key: _decision(of, may_resolve=due[key]) for key, of in standings.items()}
+        resolving = {key for key in keys if due[key] or key in undecided}
+        standings = await _read(connection, keys, now=now, exact=exact, resolving=resolving)
+        decisions = {key: _decision(of, may_resolve=key in resolving) for key, of in standings.items()}
         failpoint.reach("crossing.decided")
         fired += await _write(connection, standings, decisions, now=now)
-        await store.set_watches(connection, {key: _watch(of) for key, of in standings.items()})
+        watches = {key: _watch(of, may_resolve=key in resolving) for key, of in standings.items()}
+        await store.set_watches(connection, watches)
     return fired
 
 
@@ -85,6 +89,22 @@ async def settings_changed(connection: Connection, company_ids: Collection[int],
     return await decide(connection, dict.fromkeys(keys, True), now=now, exact=True)
 
 
+async def foresee(
+    connection: Connection, company_ids: Collection[int], limits: PlanLimits | None, *, now: datetime
+) -> dict[int, Decision]:
+    """Say what limits would fire and resolve in these companies' months, were they theirs today; nothing is written.
+
+    Companies that used nothing this month are left out. What has no price is not told: limits do not move it.
+    """
+    found = await companies.read_some(connection, sorted(company_ids))
+    keys = [(of.company_id, month_of(local_day(of.schedule, now)).start) for of in found]
+    foreseen = {}
+    for (company_id, _), of in (await _read(connection, keys, now=now, exact=True)).items():
+        held = replace(of, limits=limits, used=replace(of.used, not_priced=None))
+        foreseen[company_id] = _decision(held, may_resolve=True)
+    return foreseen
+
+
 def _rounds(due: Iterable[PeriodKey]) -> Iterator[list[PeriodKey]]:
     """Part the periods so that each round has a company at most once: limits are read for one day a company."""
     left = sorted(due)
@@ -95,9 +115,17 @@ def _rounds(due: Iterable[PeriodKey]) -> Iterator[list[PeriodKey]]:
 
 
 async def _read(
-    connection: Connection, keys: Collection[PeriodKey], *, now: datetime, exact: bool
+    connection: Connection,
+    keys: Collection[PeriodKey],
+    *,
+    now: datetime,
+    exact: bool,
+    resolving: Collection[PeriodKey] = (),
 ) -> dict[PeriodKey, _Standing]:
-    """Read what a decision needs, for all periods at once; companies that are gone are left out."""
+    """Read what a decision needs, for all periods at once; companies that are gone are left out.
+
+    Where an alert about what has no price may be resolved, the cost is rated too.
+    """
     found = {company.company_id: company for company in await companies.read_some(connection, [of for of, _ in keys])}
     periods = {company_id: month_of(start) for company_id, start in keys if company_id in found}
     todays = {company_id: local_day(found[company_id].schedule, now) for company_id in periods}
@@ -106,7 +134,10 @@ async def _read(
     in_force = await plans.read_in_force(connection, days)
     counters = await store.read_counters(connection, keys)
     standing = await store.read_periods(connection, keys)
-    rated = [of for of in periods if exact or (of in in_force and _holds_cost(in_force[of], found[of]))]
+    doubted = {key[0] for key in resolving if _is_not_priced(standing[key])}
+    rated = [
+        of for of in periods if exact or of in doubted or (of in in_force and _holds_cost(in_force[of], found[of]))
+    ]
     ratings = await _rate(connection, {of: periods[of] for of in rated}, found) if rated else {}
     result = {}
     for company_id, period in periods.items():
@@ -118,6 +149,10 @@ async def _read(
             limits = in_force.get(company_id)
             result[key] = _Standing(of, period, todays[company_id], limits, used, standing[key], rating, book)
     return result
+
+
+def _is_not_priced(alerts: Iterable[Alert]) -> bool:
+    return any(alert.kind == AlertKind.NOT_PRICED and alert.resolved_at is None for alert in alerts)
 
 
 def _holds_cost(limits: PlanLimits, company: Company) -> bool:
@@ -163,12 +198,15 @@ def _held(of: _Standing) -> PlanLimits | None:
     return replace(of.limits, cost=None)
 
 
-def _watch(of: _Standing) -> Watch:
-    """Say when this period has to be decided again."""
+def _watch(of: _Standing, *, may_resolve: bool) -> Watch:
+    """Say when this period has to be decided again.
+
+    Where nothing could be resolved the day stays: limits that began since then are the sweeper's to look at.
+    """
     limits, book = _held(of), of.book
     holds_cost = limits is not None and limits.cost is not None
     return Watch(
-        of.today,
+        of.today if may_resolve else None,
         next_line(of.used, limits, LimitMetric.MESSAGES),
         next_line(of.used, limits, LimitMetric.TOKENS),
         next_line(of.used, limits, LimitMetric.COST) if holds_cost else None,

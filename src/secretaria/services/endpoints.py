@@ -140,6 +140,16 @@ class EndpointService:
                 await _note(connection, caller, "endpoint.changed", wanted, detail)
         return wanted
 
+    async def preview(self, caller: Caller, endpoint_id: int, change: Mapping[str, Any]) -> Endpoint:
+        """Return an endpoint as change() would leave it; nothing is written. Raises as change()."""
+        company_id = await self._writable(caller, endpoint_id)
+        async with company_transaction(self._database, caller, company_id) as connection:
+            before = await _read(connection, company_id, endpoint_id)
+        wanted = replace(before, **await self._checked(before.channel, change))
+        if wanted.address != before.address:
+            _refuse_settings(before)
+        return wanted
+
     async def remove(self, caller: Caller, endpoint_id: int, now: datetime) -> None:
         """Remove an endpoint; what waited for it is cancelled, its log stays. Raises NotFound, InvalidInput."""
         company_id = await self._writable(caller, endpoint_id)

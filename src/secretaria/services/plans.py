@@ -64,17 +64,23 @@ class PlanService:
         (plan_exists), NotAllowed.
         """
         _require_editor(caller)
-        name, terms = _valid_plan_name(name), terms.checked()
-        if currency not in CURRENCIES:
-            raise InvalidInput("the currency is BRL or USD", code="unknown_currency", pointer="/currency")
+        name, terms = _valid_new(name, currency), terms.checked()
         today = operator_day(now)
         async with operator_transaction(self._database, caller) as connection:
             plan_id = await plans.insert(connection, name, terms, currency=currency, effective_from=today, now=now)
             if plan_id is None:
-                raise DuplicateKey("there is a plan of this name already", code="plan_exists", pointer="/name")
+                raise _plan_exists()
             after = {"name": name, "currency": currency, **_described(terms, today)}
             await _note(connection, caller, "plan.created", plan_id, before=None, after=after)
             return await _counted(connection, plan_id, now)
+
+    async def require_new(self, caller: Caller, name: str, currency: str) -> None:
+        """Raise what create() would for a plan's name and currency; nothing is written."""
+        _require_editor(caller)
+        name = _valid_new(name, currency)
+        async with operator_transaction(self._database, caller) as connection:
+            if await plans.read(connection, name) is not None:
+                raise _plan_exists()
 
     async def list(
         self, caller: Caller, limit: int = PAGE_PLANS_MAX, after: int = 0, *, now: datetime
@@ -215,6 +221,17 @@ def operator_day(now: datetime) -> date:
 def _require_editor(caller: Caller) -> None:
     caller.require_operator()
     caller.require_scope(Scope.COMPANIES_WRITE)
+
+
+def _plan_exists() -> DuplicateKey:
+    return DuplicateKey("there is a plan of this name already", code="plan_exists", pointer="/name")
+
+
+def _valid_new(name: str, currency: str) -> str:
+    name = _valid_plan_name(name)
+    if currency not in CURRENCIES:
+        raise InvalidInput("the currency is BRL or USD", code="unknown_currency", pointer="/currency")
+    return name
 
 
 def _valid_plan_name(name: str) -> str:
