@@ -232,7 +232,7 @@ def test_a_report_names_the_exchange_rate_of_what_it_converted(run, usage, tmp_p
     run("report", "--company", company, "--format", "xlsx", "--locale", "en", "--output", str(output))
     priced, rate = openpyxl.load_workbook(output)["Prices used"].iter_rows(min_row=2, values_only=True)
     assert (priced[0], priced[2], priced[6], priced[7]) == ("Messages · Sent · Utility", 10, 5, 1.05)
-    assert (rate[0], rate[6], rate[9]) == ("USD → BRL", 5, "USD_TO_BRL")
+    assert (rate[0], rate[6], rate[9]) == ("USD → BRL", 5, "panel settings")
 
 
 def test_what_has_no_price_is_said_in_the_report_and_is_not_zero(run, usage, tmp_path, monkeypatch):

@@ -127,7 +127,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "rate": ("Câmbio", "Rate"),
     "amount": ("Valor", "Amount"),
     "per thousand": ("{amount} por mil", "{amount} per thousand"),
-    "always": ("sempre", "always"),
+    "always": ("o início", "the start"),
     "rates": ("Câmbio usado", "Exchange rates used"),
     "pair": ("Par", "Pair"),
     "stale": ("usado além do prazo: nada mais novo foi publicado", "used past its time: nothing newer was published"),
@@ -187,6 +187,9 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
 
 _SOURCES: Final[dict[str, tuple[str, str]]] = {
     "settings": ("configuração", "settings"),
+    "BILLING_COST_PER_MESSAGE": ("configuração do painel", "panel settings"),
+    "BILLING_COST_PER_THOUSAND_TOKENS": ("configuração do painel", "panel settings"),
+    "USD_TO_BRL": ("configuração do painel", "panel settings"),
     "product document": ("documento do produto", "product document"),
     "Meta's pricing.type": ("tipo de preço da Meta", "Meta's pricing type"),
 }

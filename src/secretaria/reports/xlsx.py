@@ -15,9 +15,9 @@ from xlsxwriter.format import Format as CellFormat
 from xlsxwriter.worksheet import Worksheet
 
 from secretaria.reports.csv import CompanyDay
-from secretaria.reports.document import price_name
 from secretaria.reports.format import Format
 from secretaria.reports.labels import Labels
+from secretaria.reports.prices import price_name
 from secretaria.reports.report import Day, Imprint, Share, Sums, UsageReport, grouped
 
 ROWS_MAX: Final = 1_000_000
