@@ -99,6 +99,9 @@ def take_all(browser: Browser, server: PanelServer, access: DemoAccess, folder: 
         "nova": f"/empresas/{access.company_id + 5}",
         "sem-preco": f"/empresas/{access.company_id + 6}",
         **{f"configuracoes-{tab}": f"/configuracoes/{tab}?empresa={access.company_id}" for tab in SETTINGS_TABS},
+        "analytics": f"/empresas/{access.company_id}/analytics",
+        "analytics-hoje": f"/empresas/{access.company_id}/analytics?periodo=hoje&metrica=resposta&dim=modelo",
+        "explicar": f"/empresas/{access.company_id}/explicar",
         "busca": "/empresas?q=xyz",
         "404": "/nada",
     }

@@ -163,7 +163,8 @@ async def test_every_cost_leads_to_an_explanation_that_shows_the_same_amount(
     await use_today(application, endpoints, shop.ours, messages=7, tokens_input=1_000)
     page = html.unescape((await get(client, shop, f"/empresas/{shop.ours}/analytics?periodo=hoje")).text)
     links = re.findall(r'<a class="figure" href="([^"]+)" data-explains id="[^"]+"[^>]*>([^<]+)<', page)
-    assert len(links) == 3
+    assert len(links) == 4
+    assert page.count("data-explains") == 4
     for url, amount in links:
         explained = html.unescape((await get(client, shop, url)).text)
         assert f"<strong>{amount}</strong>" in explained
@@ -181,7 +182,7 @@ async def test_the_explanation_shows_events_without_texts_or_phones(
     assert "…ABCDEF" in page
     assert "wamid.HBgL" not in page
     assert "US$\u00a00,0950" in page
-    assert "5,0000 (USD_TO_BRL)" in page
+    assert "5,0000 (" in page
 
 
 async def test_the_api_explains_in_exact_texts(

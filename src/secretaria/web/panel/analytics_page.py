@@ -1,5 +1,6 @@
 """The tab "Analytics e Consumo" of a company: its choices, its blocks, and where they lead."""
 
+from datetime import timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from fastapi.responses import Response
 from secretaria.bootstrap import Application
 from secretaria.core.access import Caller
 from secretaria.core.period import local_day
+from secretaria.services.period_figures import Bucket
 from secretaria.services.period_view import DAYS_MAX_BY, Comparison, PeriodView, Step, earlier_period
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of
@@ -189,7 +191,8 @@ def _blocks(view: PeriodView, query: PageQuery, found: Shown, show: Format, sent
     return {
         "trend": found.trend,
         "buckets": [
-            {"name": bucket_name(bucket, query.step, show), "unfinished": bucket.unfinished} for bucket in view.buckets
+            {"name": bucket_name(bucket, query.step, show), "explain_url": _bucket_url(bucket, view, query)}
+            for bucket in view.buckets
         ],
         "rows": [_row_links(row, view, query, here) for row in found.rows],
         "dimension_label": dimension_name(query.dimension, sentences),
@@ -201,6 +204,14 @@ def _blocks(view: PeriodView, query: PageQuery, found: Shown, show: Format, sent
             here, periodo=None, de=last.replace(day=1).isoformat(), ate=last.isoformat(), por=None
         ),
     }  # fmt: skip
+
+
+def _bucket_url(bucket: Bucket, view: PeriodView, query: PageQuery) -> str:
+    """Return where a bucket's cost is explained; a price holds for whole days, so an hour has no page of its own."""
+    if query.metric != Metric.COST or query.step == Step.HOUR:
+        return ""
+    days = {"de": bucket.day, "ate": bucket.end.date() - timedelta(days=1)}
+    return f"/empresas/{view.company.id}/explicar?{urlencode({'metrica': Metric.COST, **days, **query.filters()})}"
 
 
 def _row_links(row: Row, view: PeriodView, query: PageQuery, here: str) -> dict[str, Any]:
