@@ -28,3 +28,16 @@ document.addEventListener("keydown", (event) => {
     search.focus();
   }
 });
+
+// Copying needs a secure context; without one the button stays away, and the text can be selected.
+if (navigator.clipboard) {
+  for (const button of document.querySelectorAll("[data-copies]")) {
+    const word = button.textContent;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
+      button.textContent = button.dataset.done;
+      setTimeout(() => { button.textContent = word; }, 2000);
+    });
+  }
+}
