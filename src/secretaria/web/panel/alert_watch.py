@@ -53,15 +53,17 @@ class AlertWatch:
 class PageAlerts:
     """What one open page was told of alerts, and what it has not been told yet.
 
-    all_open: its reader may know how many are open in all.
+    is_list: its alerts are of several companies, each has to be named. all_open: its reader may know how many are open
+    in all.
     """
 
     def __init__(
-        self, watch: AlertWatch, company_ids: Collection[int], locale: str, *, seen: int, all_open: bool
+        self, watch: AlertWatch, company_ids: Collection[int], locale: str, *, seen: int, is_list: bool, all_open: bool
     ) -> None:
         self._watch = watch
         self._seen = dict.fromkeys(company_ids, seen)
         self._locale = locale
+        self._is_list = is_list
         self._all_open = all_open
 
     async def news(self) -> tuple[View, list[dict[str, Any]]]:
@@ -70,9 +72,8 @@ class PageAlerts:
         mine = [of for of in found.alerts if of.company_id in self._seen and of.alert_id > self._seen[of.company_id]]
         for alert in mine:
             self._seen[alert.company_id] = max(self._seen[alert.company_id], alert.alert_id)
-        several = len(self._seen) > 1
         toasts = [
-            toast(alert, found.companies[alert.company_id], self._locale, name_company=several)
+            toast(alert, found.companies[alert.company_id], self._locale, name_company=self._is_list)
             for alert in _chosen(mine)
             if alert.company_id in found.companies
         ]
@@ -80,7 +81,7 @@ class PageAlerts:
 
     def _counts(self, found: AlertNews) -> dict[str, str]:
         counts = {"alertas-todas": found.open} if self._all_open else {}
-        if len(self._seen) == 1:
+        if not self._is_list:
             counts["alertas-empresa"] = sum(found.open_by_company.get(company_id, 0) for company_id in self._seen)
         return {key: f"({number})" if number else "" for key, number in counts.items()}
 

@@ -242,7 +242,8 @@ async def events(
     feed = await _feed_of(application, shared, caller, wanted, locale)
     seen = await application.alert_pages.newest_id(feed.company_ids) if alerta is None else alerta
     alerts = PageAlerts(
-        request.app.state.alert_watch, feed.company_ids, locale, seen=seen, all_open=caller.is_operator
+        request.app.state.alert_watch, feed.company_ids, locale, seen=seen, is_list=escopo == "empresas",
+        all_open=caller.is_operator,
     )
     return EventStreamResponse(application.hub, caller, feed, PageStream(application, feed, alerts, token, locale))
 

@@ -37,13 +37,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class PlanShape:
-    """What of the bars does not move: the plan's name, its month, thresholds, and the limits in it."""
+    """What of the bars does not move: the plan's name, its month, thresholds, and the limits in it.
+
+    forecast: a mark of the expected end may stand on a bar.
+    """
 
     name: str
     cycle: str
     hard: bool
     marks: tuple[Mark, ...]
     bars: tuple[dict[str, str], ...]
+    forecast: bool
     unlimited: str
 
 
@@ -62,6 +66,7 @@ def shape(summary: Summary, show: Format, texts: Texts) -> PlanShape | None:
         bars=tuple(
             {"id": f"plano-{_NAMES[of.metric]}", "name": metric_name(of.metric, texts)} for of in plan.limits
         ),
+        forecast=any(of.forecast.percent_at_end is not None for of in plan.limits),
         unlimited=", ".join(metric_name(metric, texts) for metric in LimitMetric if metric not in limited),
     )
 
@@ -120,12 +125,11 @@ def _used_of(of: LimitUsage, plan: PlanUsage | None, show: Format, texts: Texts)
 
 
 def _forecast_mark(of: LimitUsage, used: Decimal) -> dict[str, str]:
-    """Return where the month is expected to end; no mark where that is not known or not ahead of the bar."""
+    """Return where the month is expected to end; no mark where that is unknown, not ahead, or off the scale."""
     at_end = Decimal(of.forecast.percent_at_end or 0)
-    if at_end <= used or used >= SCALE_PERCENT:
+    if not used < at_end < SCALE_PERCENT:
         return {"x": "0", "width": "0"}
-    # A hair left of the edge, so that the mark of what lies beyond the scale is seen whole.
-    return {"x": _place(min(at_end, Decimal(SCALE_PERCENT) - 1)), "width": _FORECAST_WIDTH}
+    return {"x": _place(at_end), "width": _FORECAST_WIDTH}
 
 
 def forecast_sentence(of: LimitUsage, alerts: Sequence[AlertFigures], show: Format, texts: Texts) -> str:
