@@ -63,9 +63,12 @@ class NewAlert:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a decision leaves on a period's counters: when to decide again (None: never) and what bounds its cost."""
+    """What a decision leaves on a period's counters: when to decide again (None: never) and what bounds its cost.
 
-    decided_on: date
+    decided_on None: the day stays as it is.
+    """
+
+    decided_on: date | None
     messages_alert_at: Decimal | None
     tokens_alert_at: Decimal | None
     cost_alert_at: Decimal | None
@@ -209,11 +212,23 @@ async def read_counters(connection: Connection, keys: Iterable[PeriodKey]) -> di
     return {(company_id, start): (messages, tokens) for company_id, start, messages, tokens in await cursor.fetchall()}
 
 
+async def read_marked(connection: Connection, keys: Iterable[PeriodKey]) -> set[PeriodKey]:
+    """Return which of these periods are marked undecided."""
+    wanted = list(keys)
+    cursor = await connection.execute(
+        "SELECT c.company_id, c.period_start FROM unnest(%s::bigint[], %s::date[]) AS k (company_id, period_start) "
+        "JOIN period_counters AS c ON c.company_id = k.company_id AND c.period_start = k.period_start "
+        "WHERE NOT c.decided",
+        ([company_id for company_id, _ in wanted], [start for _, start in wanted]),
+    )
+    return set(await cursor.fetchall())
+
+
 async def set_watches(connection: Connection, watches: Mapping[PeriodKey, Watch]) -> None:
     """Note on the counters when to decide again."""
     keys, rows = list(watches), list(watches.values())
     await connection.execute(
-        "UPDATE period_counters AS c SET decided = true, decided_on = k.decided_on, "
+        "UPDATE period_counters AS c SET decided = true, decided_on = coalesce(k.decided_on, c.decided_on), "
         "messages_alert_at = k.messages, tokens_alert_at = k.tokens, cost_alert_at = k.cost_at, cost_bound = k.cost, "
         "message_price_max = k.message_price, token_price_max = k.token_price "
         "FROM unnest(%s::bigint[], %s::date[], %s::date[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], "
@@ -234,10 +249,14 @@ async def set_watches(connection: Connection, watches: Mapping[PeriodKey, Watch]
 
 
 async def set_undecided(connection: Connection, company_ids: Sequence[int], *, since: date) -> list[PeriodKey]:
-    """Have these companies' periods from `since` on decided again, by whoever comes first; return them."""
+    """Have these companies' periods from `since` on decided again, by whoever comes first; return them.
+
+    Earlier ones too where something had no price: a first price covers all earlier days.
+    """
     cursor = await connection.execute(
-        "UPDATE period_counters SET decided = false WHERE company_id = ANY(%s) AND period_start >= %s "
-        "RETURNING company_id, period_start",
+        "UPDATE period_counters AS c SET decided = false WHERE c.company_id = ANY(%s) AND (c.period_start >= %s "
+        "OR EXISTS (SELECT FROM alerts AS a WHERE a.company_id = c.company_id AND a.period_start = c.period_start "
+        "AND a.kind = 'not_priced' AND a.resolved_at IS NULL)) RETURNING c.company_id, c.period_start",
         (list(company_ids), since),
     )
     return sorted(await cursor.fetchall())
@@ -281,11 +300,14 @@ async def read_begun_limits(connection: Connection, *, since: date, until: date)
 async def read_unswept(
     connection: Connection, *, since: date, before: datetime, limit: int
 ) -> list[PeriodKey]:
-    """Return periods from `since` on whose company moved since it was last swept, which was `before` or never."""
+    """Return periods from `since` on whose company moved since it was last swept, which was `before` or never.
+
+    What is marked undecided waits to be decided: nothing was missed there.
+    """
     cursor = await connection.execute(
         "SELECT c.company_id, c.period_start FROM period_counters AS c "
         "JOIN company_heads AS h ON h.company_id = c.company_id "
-        "WHERE c.period_start >= %s AND c.swept_version IS DISTINCT FROM h.version "
+        "WHERE c.decided AND c.period_start >= %s AND c.swept_version IS DISTINCT FROM h.version "
         "AND (c.swept_at IS NULL OR c.swept_at < %s) ORDER BY c.swept_at NULLS FIRST LIMIT %s",
         (since, before, limit),
     )
