@@ -16,11 +16,12 @@ from tests.shop import NOW, OPERATOR, event, key_of, make_company, rows
 from secretaria.bootstrap import Application
 from secretaria.core.access import Scope
 from secretaria.embedded.servers import Endpoints
-from secretaria.services import crossings
+from secretaria.services import alerts, crossings
 from secretaria.services.ingest import IngestService
 from secretaria.store import companies
 from secretaria.store.database import Database, transaction
 from secretaria.store.live import Live
+from secretaria.store.partitions import ensure_months
 
 pytestmark = pytest.mark.anyio
 
@@ -281,3 +282,88 @@ async def test_acknowledging_keeps_the_first_who_did(application: Application, e
         await application.alerts.acknowledge(stranger, company, alert_id, datetime.now(UTC))
     with pytest.raises(Exception, match="no such alert"):
         await application.alerts.acknowledge(stranger, other, alert_id, datetime.now(UTC))
+
+
+# --- who decides first, after a change of settings -------------------------------------------------------------------
+
+LIMITS = (
+    "SELECT threshold, limit_amount::int, resolved_at IS NOT NULL FROM alerts WHERE company_id = %s "
+    "AND kind = 'limit' ORDER BY alert_id"
+)
+
+
+async def test_usage_that_decides_first_after_a_change_of_many_companies_resolves_what_it_ended(
+    application: Application, endpoints: Endpoints, monkeypatch
+) -> None:
+    monkeypatch.setattr(crossings, "DECIDED_AT_ONCE_MAX", 0)
+    company = make_company(endpoints.admin_url)
+    make_plan(endpoints.admin_url, company, messages=10)
+    await send(application.ingest, company, event("1", messages=10))
+    await change_plan(application.database, company, endpoints.admin_url, messages=1000, since=date(2026, 1, 2))
+    await send(application.ingest, company, event("2", messages=1))
+    assert rows(endpoints.admin_url, LIMITS, company) == [(80, 10, True), (100, 10, True)]
+    assert await send(application.ingest, company, event("3", messages=900)) == [
+        {"metric": "messages", "threshold": 80, "used": 911}
+    ]
+
+
+async def test_usage_on_the_day_another_limit_begins_leaves_it_to_the_sweeper_to_resolve(
+    application: Application, endpoints: Endpoints
+) -> None:
+    company = make_company(endpoints.admin_url, timezone="UTC")
+    noon = NOW.replace(day=10, hour=12)
+    tomorrow = noon + timedelta(days=1)
+    make_plan(endpoints.admin_url, company, messages=10)
+    make_plan(endpoints.admin_url, company, messages=1000, since=tomorrow.date())
+    await send(application.ingest, company, event("1", messages=9, time=noon), now=noon)
+    await send(application.ingest, company, event("2", messages=1, time=tomorrow), now=tomorrow)
+    assert (await application.alerts.sweep(tomorrow)).decided == 1
+    assert rows(endpoints.admin_url, LIMITS, company) == [(80, 10, True)]
+    assert await send(application.ingest, company, event("3", messages=900, time=tomorrow), now=tomorrow) == [
+        {"metric": "messages", "threshold": 80, "used": 910}
+    ]
+
+
+async def test_the_sweeper_calls_nothing_missed_that_waits_to_be_decided(
+    application: Application, endpoints: Endpoints, monkeypatch
+) -> None:
+    monkeypatch.setattr(crossings, "DECIDED_AT_ONCE_MAX", 0)
+    monkeypatch.setattr(alerts, "SWEEP_COMPANIES_MAX", 2)
+    of = [make_company(endpoints.admin_url, f"Empresa {number}") for number in range(6)]
+    for company in of:
+        make_plan(endpoints.admin_url, company, messages=100)
+        await send(application.ingest, company, event("1", messages=85))
+        await change_plan(application.database, company, endpoints.admin_url, messages=90, since=date(2026, 1, 2))
+    for minute in range(4):
+        swept = await application.alerts.sweep(NOW + timedelta(minutes=minute))
+        assert swept.missed == 0
+    for company in of:
+        assert rows(endpoints.admin_url, LIMITS, company) == [(80, 100, False)]
+        await change_plan(application.database, company, endpoints.admin_url, messages=1000, since=date(2026, 1, 3))
+    for minute in range(4):
+        assert (await application.alerts.sweep(NOW + timedelta(minutes=20 + minute))).missed == 0
+    assert [rows(endpoints.admin_url, LIMITS, company) for company in of] == [[(80, 100, True)]] * 6
+
+
+async def test_a_first_price_resolves_what_had_none_in_earlier_months_too(
+    application: Application, endpoints: Endpoints
+) -> None:
+    company = make_company(endpoints.admin_url, timezone="UTC")
+    before = (NOW.replace(day=1) - timedelta(days=70)).replace(hour=12)
+    ensure_months(endpoints.owner_url, before.date(), before.date())
+    await send(application.ingest, company, event("1", messages=3, time=before), now=before)
+    await application.alerts.sweep(before)
+    await application.companies.sync_prices(NOW)
+    kinds = "SELECT kind, used::int, resolved_at IS NOT NULL FROM alerts"
+    assert rows(endpoints.admin_url, kinds) == [("not_priced", 3, True)]
+
+
+async def test_a_correction_that_voids_what_had_no_price_resolves_its_alert(
+    application: Application, endpoints: Endpoints
+) -> None:
+    company = make_company(endpoints.admin_url)
+    await send(application.ingest, company, event("1", messages=3))
+    await application.alerts.sweep(NOW)
+    void = event("c1", type="usage.corrected", corrects={"source": "bot-1", "id": "1"}, messages=0)
+    await send(application.ingest, company, void)
+    assert rows(endpoints.admin_url, "SELECT kind, resolved_at IS NOT NULL FROM alerts") == [("not_priced", True)]
