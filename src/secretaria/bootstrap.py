@@ -41,6 +41,7 @@ from secretaria.services.messages import MessageService
 from secretaria.services.meta import MetaService
 from secretaria.services.meta_beside import MetaBesideReads
 from secretaria.services.operator_endpoint import OperatorEndpoint
+from secretaria.services.overview import OverviewService
 from secretaria.services.period_figures import PeriodReads
 from secretaria.services.period_view import PeriodViews
 from secretaria.services.plan_preview import PlanPreviews
@@ -93,6 +94,7 @@ class Application:
     prices_in_force: PricesInForceReads
     periods: PeriodReads
     views: PeriodViews
+    overview: OverviewService
     explain: ExplainReads
     meta_beside: MetaBesideReads
     exchange_rates: ExchangeRateService
@@ -154,8 +156,7 @@ async def application(
             alert_pages=AlertPages(database),
             access=AccessService(database, clock=clock),
             companies=CompanyService(database, settings, tell=ingest.tell),
-            plans=PlanService(database, tell=ingest.tell),
-            plan_previews=PlanPreviews(database),
+            plans=PlanService(database, tell=ingest.tell), plan_previews=PlanPreviews(database),
             recording=RecordingService(database, ingest),
             analytics=AnalyticsReads(database, settings),
             reports=ReportService(database, settings),
@@ -167,13 +168,13 @@ async def application(
             webhooks=WebhookService(database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets),
             rate_cards=RateCardService(database), prices_in_force=PricesInForceReads(database),
             periods=PeriodReads(database), views=PeriodViews(database), explain=ExplainReads(database),
+            overview=OverviewService(database),
             meta_beside=MetaBesideReads(database), exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,
             meta=meta,
             delivery_endpoints=EndpointService(database, signing, own_hosts=own_hosts),
             operator_endpoint=OperatorEndpoint(database, settings, signing),
-            deliveries=DeliveryService(database),
-            delivery_log=DeliveryLogReads(database),
+            deliveries=DeliveryService(database), delivery_log=DeliveryLogReads(database),
             dispatcher=Dispatcher(database, couriers, url=endpoints.database_url, clock=clock),
             alert_feeds=alert_feeds,
             audit=AuditReads(database),

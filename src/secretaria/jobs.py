@@ -144,6 +144,13 @@ async def reseal_secrets(context: JobContext, timestamp: int) -> None:
     await _application(context).delivery_endpoints.reseal()
 
 
+async def keep_overview(context: JobContext, timestamp: int) -> None:
+    """Every minute: how companies that moved stand now, for the order of the operator's list."""
+    del timestamp
+    application = _application(context)
+    await application.overview.keep(application.clock())
+
+
 PeriodicTask: TypeAlias = Callable[[JobContext, int], Awaitable[None]]
 PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("close_reports", "* * * * *", close_reports),
@@ -155,6 +162,7 @@ PERIODIC_TASKS: Final[tuple[tuple[str, str, PeriodicTask], ...]] = (
     ("keep_house", "7 * * * *", keep_house),
     ("reseal_secrets", "* * * * *", reseal_secrets),
     ("sync_meta", "* * * * *", sync_meta),
+    ("keep_overview", "* * * * *", keep_overview),
 )
 """Name, when (cron, UTC), what. The name is its queueing lock too: one of a kind waits in the queue at most."""
 

@@ -211,6 +211,7 @@ async def test_every_task_is_planned_and_one_of_a_kind_waits_at_most(endpoints: 
             "refresh_exchange_rates": "20 * * * *",
             "keep_house": "7 * * * *",
             "sync_meta": "* * * * *",
+            "keep_overview": "* * * * *",
             "archive_reports": "* * * * *",
             "sweep_alerts": "* * * * *",
             "reseal_secrets": "* * * * *",

@@ -53,13 +53,14 @@ async def read(connection: Connection, company_id: int) -> Company | None:
 
 # "clinica" finds "Clínica": the accents of our two languages, without an extension that managed servers may lack.
 _FOLDED = "translate(lower({}), 'áàâãäéèêëíìîïóòôõöúùûüçñ', 'aaaaaeeeeiiiiooooouuuucn')"
-_NAME_HOLDS = f"strpos({_FOLDED.format('c.name')}, {_FOLDED.format('%(search)s')}) > 0"
+NAME_FOLDED = _FOLDED.format("c.name")
+NAME_HOLDS = f"strpos({NAME_FOLDED}, {_FOLDED.format('%(search)s')}) > 0"
 
 
 async def read_page(connection: Connection, *, after: int, limit: int, search: str = "") -> list[Company]:
     """Return up to `limit` companies with an id above `after`, by id; with search, those whose name holds it."""
     cursor = await connection.execute(
-        _COMPANY + f"WHERE c.company_id > %(after)s AND {_NAME_HOLDS} ORDER BY c.company_id LIMIT %(limit)s",
+        _COMPANY + f"WHERE c.company_id > %(after)s AND {NAME_HOLDS} ORDER BY c.company_id LIMIT %(limit)s",
         {"after": after, "limit": limit, "search": search},
     )
     return [_company(row) for row in await cursor.fetchall()]

@@ -14,7 +14,7 @@ TABLES = (
     "report_files", "report_codes", "report_archive_progress", "prices",
     "exchange_rates", "meta_costs", "meta_days", "meta_sync", "meta_profiles", "integrations",
     "delivery_attempts", "deliveries", "delivery_endpoints", "alerts", "reservations", "company_plans",
-    "rate_card_choices", "company_timezones", "company_heads", "companies",
+    "rate_card_choices", "company_standings", "company_timezones", "company_heads", "companies",
 )  # fmt: skip
 
 
