@@ -103,7 +103,7 @@ def test_a_wrong_period_is_told_under_its_field_with_what_was_typed(
     expect(page.locator("#ate-error")).to_have_text("A data final vem antes da inicial.")
     expect(page.locator("#ate")).to_be_focused()
     expect(page.locator("#ate")).to_have_value("2026-01-01")
-    expect(page.get_by_role("alert")).to_contain_text("A data final vem antes da inicial.")
+    expect(page.locator("#problema")).to_contain_text("A data final vem antes da inicial.")
     page.locator("#de").fill("2026-01-01")
     page.get_by_role("button", name="Aplicar").click()
     expect(page).to_have_url(re.compile(r"de=2026-01-01&ate=2026-01-01"))

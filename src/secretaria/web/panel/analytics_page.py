@@ -115,6 +115,7 @@ def _choices(view: PeriodView, query: PageQuery, here: str, sentences: Texts) ->
     presets = {
         Preset.TODAY: _("Hoje"),
         Preset.YESTERDAY: _("Ontem"),
+        Preset.THIS_WEEK: _("Esta semana"),
         Preset.MONTH: _("Este mês"),
         Preset.LAST_MONTH: _("Mês passado"),
         Preset.WEEK: _("Últimos 7 dias"),

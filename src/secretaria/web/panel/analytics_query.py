@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlencode
 
-from secretaria.core.period import DAY_FIRST, DAY_LAST, Period, month_of
+from secretaria.core.period import DAY_FIRST, DAY_LAST, Period, month_of, week_of
 from secretaria.services.period_figures import DAYS_MAX, Dimension
 from secretaria.services.period_view import DAILY_DAYS_MAX, DAYS_MAX_BY, HOURLY_DAYS_MAX, Comparison, Step, Wanted
 from secretaria.web.panel.i18n import Texts
@@ -31,6 +31,7 @@ class Preset(StrEnum):
 
     TODAY = "hoje"
     YESTERDAY = "ontem"
+    THIS_WEEK = "semana"
     MONTH = "mes"
     LAST_MONTH = "mes-passado"
     WEEK = "7d"
@@ -101,6 +102,7 @@ def preset_period(preset: Preset, today: date) -> Period:
     return {
         Preset.TODAY: Period(today, today + _DAY),
         Preset.YESTERDAY: Period(today - _DAY, today),
+        Preset.THIS_WEEK: week_of(today),
         Preset.MONTH: month,
         Preset.LAST_MONTH: month_of(month.start - _DAY),
         Preset.WEEK: Period(today - 6 * _DAY, today + _DAY),
