@@ -31,11 +31,14 @@ from secretaria.web.panel.home_frame import HomeChosen, home_frame, posted_home_
 from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.session import FORM_CHARS_MAX, FormText
 from secretaria.web.panel.settings_frame import CONFIRMED, CompanyAsked, Frame, Step, confirm_page, tab_page
-from secretaria.web.panel.typed import typed_day
+from secretaria.web.panel.typed import NO_DAY, typed_day
 
 PATH: Final = "/alertas/entregas"
 BODY_INDENT: Final = 2
 ID_DIGITS_MAX: Final = 19
+# What is wrong with a form; these words stay inside the panel.
+ENDPOINT_WANTED: Final = "endpoint_wanted"
+NOTHING_SINCE: Final = "nothing_since"
 
 router = APIRouter(route_class=PanelRoute, include_in_schema=False)
 
@@ -77,7 +80,7 @@ async def redeliver_since(
             frame.caller, empresa, endpoint.endpoint_id, since
         )
         if not count:
-            raise InvalidInput("nothing was meant for it since then", code="nothing_since")
+            raise InvalidInput("nothing was meant for it since then", code=NOTHING_SINCE)
         if count > REDELIVERED_AT_ONCE_MAX:
             raise InvalidInput("too many", code="too_many_deliveries")
     except InvalidInput as error:
@@ -251,7 +254,7 @@ async def _endpoint(frame: Frame, chosen: str) -> Endpoint:
     endpoints = await frame.application.delivery_endpoints.list(frame.caller, frame.company.company_id)
     found = next((of for of in endpoints if str(of.endpoint_id) == chosen), None)
     if found is None:
-        raise InvalidInput("choose an endpoint", code="endpoint_wanted")
+        raise InvalidInput("choose an endpoint", code=ENDPOINT_WANTED)
     return found
 
 
@@ -307,9 +310,9 @@ def _done(frame: Frame) -> dict[str, str]:
 def _problem(frame: Frame, error: InvalidInput) -> str:
     _ = frame.texts.gettext
     known = {
-        "endpoint_wanted": _("Escolha o destino."),
-        "invalid_date": _("Informe uma data, como 20/11/2026."),
-        "nothing_since": _("Nada foi enviado a este destino desde então."),
+        ENDPOINT_WANTED: _("Escolha o destino."),
+        NO_DAY: _("Informe uma data, como 20/11/2026."),
+        NOTHING_SINCE: _("Nada foi enviado a este destino desde então."),
         "day_out_of_range": _("Escolha um dia dos últimos %(dias)s, até hoje.") % {"dias": REDELIVERED_BACK_MAX.days},
         "too_many_deliveries": _("São mais de %(quantidade)s eventos. Escolha uma data mais recente.")
         % {"quantidade": frame.show.number(REDELIVERED_AT_ONCE_MAX)},

@@ -21,6 +21,7 @@ from secretaria.services.plans import (
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.panel.home_frame import home_frame, posted_home_frame
 from secretaria.web.panel.plan_words import (
+    PLAN_WANTED,
     SOFT,
     entered_of,
     foresight,
@@ -334,7 +335,7 @@ async def _plan(frame: Frame, asked: str, *, wanted: bool = False) -> Plan:
         return await frame.application.plans.get(frame.caller, int(asked), now=frame.now)
     except NotFound:
         if wanted:
-            raise InvalidInput("choose a plan", code="plan_wanted", pointer="/plano") from None
+            raise InvalidInput("choose a plan", code=PLAN_WANTED, pointer="/plano") from None
         raise
 
 

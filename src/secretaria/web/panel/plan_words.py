@@ -14,10 +14,18 @@ from secretaria.services.plan_preview import FORESEEN_COMPANIES_MAX, PlanPreview
 from secretaria.services.plans import PLAN_NAME_CHARS_MAX
 from secretaria.web.panel.format import NBSP, Format, rounded
 from secretaria.web.panel.i18n import Texts
-from secretaria.web.panel.typed import typed_amount, typed_quantity, typed_thresholds
+from secretaria.web.panel.typed import (
+    AMBIGUOUS,
+    NO_DAY,
+    NO_NUMBER,
+    typed_amount,
+    typed_quantity,
+    typed_thresholds,
+)
 
 HARD: Final = "bloquear"
 SOFT: Final = "avisar"
+PLAN_WANTED: Final = "plan_wanted"
 FIELDS: Final = ("messages", "tokens", "cost", "thresholds", "hard")
 
 
@@ -175,19 +183,19 @@ def problem_text(error: InvalidInput, locale: str, sentences: Texts) -> str:
             "Informe de 1 a %(quantidade)s porcentagens inteiras e diferentes, de 1 a %(maior)s: 80; 100."
         )
         % {"quantidade": THRESHOLDS_MAX, "maior": Format(locale).number(THRESHOLD_PERCENT_MAX)},
-        "invalid_date": _("Informe uma data, como 20/11/2026."),
+        NO_DAY: _("Informe uma data, como 20/11/2026."),
         "effective_date_in_past": _("Os dias que já começaram não mudam: escolha hoje ou uma data futura."),
         "day_out_of_range": _("Esta data está longe demais."),
         "currency_mismatch": _("O limite de custo do plano é em outra moeda que a da empresa."),
         "too_many_versions": _("Este plano já mudou vezes demais. Crie outro."),
-        "plan_wanted": _("Escolha o plano."),
+        PLAN_WANTED: _("Escolha o plano."),
     }  # fmt: skip
-    if error.code in {"ambiguous_number", "invalid_number"}:
+    if error.code in {AMBIGUOUS, NO_NUMBER}:
         if field == "cost":
-            said = (_("Não está claro que valor é este. Escreva como 1.500,00.") if error.code == "ambiguous_number"
+            said = (_("Não está claro que valor é este. Escreva como 1.500,00.") if error.code == AMBIGUOUS
                     else _("Escreva um valor, como 1.500,00."))  # fmt: skip
         else:
-            said = (_("Não está claro que número é este. Escreva como 20.000.") if error.code == "ambiguous_number"
+            said = (_("Não está claro que número é este. Escreva como 20.000.") if error.code == AMBIGUOUS
                     else _("Escreva um número inteiro, como 20.000."))  # fmt: skip
         return said
     return known.get(error.code, _("Nada foi alterado."))

@@ -11,6 +11,11 @@ from secretaria.core.money import AMOUNT_DECIMALS_MAX, AMOUNT_INTEGER_DIGITS_MAX
 QUANTITY_DIGITS_MAX: Final = 16
 THRESHOLDS_CHARS_MAX: Final = 100
 
+# What is wrong with a form; these words stay inside the panel, which says it in the reader's language.
+AMBIGUOUS: Final = "ambiguous_number"
+NO_NUMBER: Final = "invalid_number"
+NO_DAY: Final = "invalid_date"
+
 _CURRENCY: Final = re.compile(r"(?:R\$|US\$|\$)\s*")
 _BRAZILIAN_DAY: Final = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
 _PERCENT: Final = re.compile(r"([0-9]{1,4})\s*%?")
@@ -18,7 +23,7 @@ _BETWEEN: Final = re.compile(r"\s*;\s*|,\s+|(?<=[0-9%])\s+(?=[0-9])")
 
 
 def typed_quantity(text: str, locale: str) -> int:
-    """Read a whole number: 20.000 in Portuguese, 20,000 in English. Raises InvalidInput (invalid_number, ambiguous)."""
+    """Read a whole number: 20.000 in Portuguese, 20,000 in English. Raises InvalidInput."""
     group, point = _marks(locale)
     text = _bare(text)
     if _grouped(group).fullmatch(text) or re.fullmatch(r"[0-9]+", text):
@@ -55,7 +60,7 @@ def typed_thresholds(text: str) -> tuple[int, ...]:
 
 
 def typed_day(text: str, locale: str) -> date:
-    """Read a day as a date field sends it, or dd/mm/yyyy in Portuguese. Raises InvalidInput (invalid_date)."""
+    """Read a day as a date field sends it, or dd/mm/yyyy in Portuguese. Raises InvalidInput."""
     text = text.strip()
     written = _BRAZILIAN_DAY.fullmatch(text) if locale == "pt-BR" else None
     try:
@@ -65,7 +70,7 @@ def typed_day(text: str, locale: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass  # 31 February: not a day, as below
-    raise InvalidInput("write a day as 2026-11-20", code="invalid_date")
+    raise InvalidInput("write a day as 2026-11-20", code=NO_DAY)
 
 
 def _marks(locale: str) -> tuple[str, str]:
@@ -84,5 +89,5 @@ def _bare(text: str) -> str:
 def _unclear(text: str, group: str, point: str) -> InvalidInput:
     """Tell a number of another language's, or one to be read in two ways, from what is no number."""
     is_number = re.fullmatch(r"[0-9][0-9.,]*", text) is not None
-    code = "ambiguous_number" if is_number and (group in text or point in text) else "invalid_number"
+    code = AMBIGUOUS if is_number and (group in text or point in text) else NO_NUMBER
     return InvalidInput("write the number in the reader's way", code=code)
