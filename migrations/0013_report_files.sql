@@ -28,8 +28,6 @@ CREATE TABLE report_files (
     PRIMARY KEY (company_id, file_id),
     UNIQUE (company_id, kind, period_start, revision, locale)
 );
--- A PDF is compressed already.
-ALTER TABLE report_files ALTER COLUMN content SET STORAGE EXTERNAL;
 
 -- How far each company's archive has come: which look at its closed days it has seen, and up to which report.
 CREATE TABLE report_archive_progress (
