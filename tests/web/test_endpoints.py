@@ -93,6 +93,8 @@ async def test_everything_since_an_instant_is_delivered_again(
     since = application.clock().replace(microsecond=0).isoformat()
     answer = await client.post(path, json={"since": since}, headers=shop.bearer("ours"))
     assert (answer.status_code, answer.json()) == (202, {"deliveries": 0})  # tests are not sent again
-    for wrong, code in ((since[:19], "invalid_value"), ("2020-01-01T00:00:00Z", "day_out_of_range")):
+    last, first = "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"  # in UTC neither is a day there is
+    too_far = ("2020-01-01T00:00:00Z", last, first)
+    for wrong, code in ((since[:19], "invalid_value"), *((of, "day_out_of_range") for of in too_far)):
         answer = await client.post(path, json={"since": wrong}, headers=shop.bearer("ours"))
         assert (answer.status_code, answer.json()["code"]) == (422, code)

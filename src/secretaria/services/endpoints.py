@@ -6,7 +6,7 @@ Secrets are shown when they are made and never again; the audit log sees neither
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from secretaria.core import standard_webhook
@@ -217,6 +217,7 @@ class EndpointService:
             if not now - REDELIVERED_BACK_MAX <= since <= now:
                 days = REDELIVERED_BACK_MAX.days
                 raise InvalidInput(f"since lies within the last {days} days", code="day_out_of_range", pointer="/since")
+            since = since.astimezone(UTC)  # only now: the first and the last day there is may lie outside of UTC's
             most = REDELIVERED_AT_ONCE_MAX
             of = connection, company_id, endpoint_id, since
             if await deliveries.count_since(*of, but_for=TEST_PING, limit=most + 1) > most:

@@ -1,6 +1,6 @@
 """Endpoints of a company or the operator, and the log of what was delivered to them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -309,9 +309,8 @@ async def redeliver_since(
 ) -> RedeliveredOut:
     """Deliver again what was meant for an endpoint since an instant, under the same ids. Scope endpoints:write."""
     application = application_of(request)
-    since = body.since.astimezone(UTC)
     begun = await application.delivery_endpoints.redeliver_since(
-        caller, _endpoint_id(endpoint_id), since, application.clock()
+        caller, _endpoint_id(endpoint_id), body.since, application.clock()
     )
     return RedeliveredOut(deliveries=begun)
 

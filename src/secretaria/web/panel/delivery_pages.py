@@ -260,10 +260,10 @@ async def _endpoint(frame: Frame, chosen: str) -> Endpoint:
 
 def _since(frame: Frame, typed: str) -> datetime:
     """Return where a typed day begins on the reader's clock; today's and yesterday's both are days that began."""
-    begins = datetime.combine(typed_day(typed, frame.locale), time(), ZoneInfo(frame.show.timezone)).astimezone(UTC)
+    begins = datetime.combine(typed_day(typed, frame.locale), time(), ZoneInfo(frame.show.timezone))
     if not frame.now - REDELIVERED_BACK_MAX <= begins <= frame.now:
         raise InvalidInput("out of range", code="day_out_of_range")
-    return begins
+    return begins.astimezone(UTC)
 
 
 def _since_step(frame: Frame, endpoint: Endpoint, since: datetime, count: int, typed: str) -> Step:
