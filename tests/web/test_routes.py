@@ -182,6 +182,7 @@ ROUTES: dict[str, Access | str] = {
     "POST /webhooks/whatsapp/{integration_id}": PUBLIC,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
+    "GET /metrics": PUBLIC,  # to this machine; others: tests/web/test_metrics.py
     "GET /openapi.json": PUBLIC,
     "GET /docs": PUBLIC,
     "GET /docs/reference.css": PUBLIC,

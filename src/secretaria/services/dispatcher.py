@@ -28,6 +28,7 @@ from secretaria.core.delivery import (
     settle,
 )
 from secretaria.core.errors import ConfigurationError, SecretariaError
+from secretaria.services import counts
 from secretaria.services.courier import Courier
 from secretaria.services.deliveries import News, enqueue, shown_address
 from secretaria.store import audit, deliveries
@@ -257,7 +258,9 @@ class Dispatcher:
         at = self._clock()
         outcome = await self._attempt(endpoint, delivery, at)
         failpoint.reach("delivery.sent")
-        await self._settle(endpoint, delivery, outcome, at)
+        settled = await self._settle(endpoint, delivery, outcome, at)
+        if settled is not None:
+            counts.count_attempt(endpoint.channel, settled.status)
 
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery, at: datetime) -> Outcome:
         """Let the channel's courier try once; whatever goes wrong on our side is an outcome too, and shown."""
@@ -278,8 +281,8 @@ class Dispatcher:
             error = "internal"
         return Outcome(False, None, error, round((loop.time() - started_s) * 1000))
 
-    async def _settle(self, leased: Endpoint, made: Delivery, outcome: Outcome, at: datetime) -> None:
-        """Write an attempt and all that follows from it in one transaction; nothing when the lease was taken over."""
+    async def _settle(self, leased: Endpoint, made: Delivery, outcome: Outcome, at: datetime) -> Settled | None:
+        """Write an attempt and all that follows from it in one transaction; None when the lease was taken over."""
         now = self._clock()
         async with transaction(self._database.operator) as connection:
             # 1. The endpoint first, as everyone who touches its deliveries does; the lease's number is the fence.
@@ -287,7 +290,7 @@ class Dispatcher:
             delivery = await deliveries.read(connection, made.company_id, made.delivery_id, lock=True)
             if endpoint is None or delivery is None:
                 _log.warning("delivery_lease_lost", company_id=made.company_id, delivery_id=made.delivery_id)
-                return
+                return None
             # 2. As it stands by now: somebody may have asked for a redelivery, which is then this attempt.
             settled = settle(
                 outcome,
@@ -308,6 +311,7 @@ class Dispatcher:
             if settled.disabled is not None:
                 await disable(connection, endpoint, settled.disabled, now=now)
             failpoint.reach("delivery.marked")
+        return settled
 
     async def _write(
         self, connection: Connection, endpoint: Endpoint, delivery: Delivery, settled: Settled, *, now: datetime

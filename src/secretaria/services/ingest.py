@@ -20,6 +20,7 @@ from secretaria.core.admission import Rejection, Window, refuse_content
 from secretaria.core.errors import NotAllowed, Unavailable
 from secretaria.core.event import UsageEvent, epoch_us
 from secretaria.core.usage import PreparedEvent, prepare
+from secretaria.services import counts
 from secretaria.services.counting import (
     DAY_SERIES_CACHED_MAX,
     DUPLICATE,
@@ -151,7 +152,11 @@ class IngestService:
             else:
                 code, message = refusal or _refuse_company(event)
                 rejections.append(Rejection(index, event.id, code, message))
-        return await self._count(admitted, rejections, received)
+        refused = tuple(rejections)
+        submitted = await self._count(admitted, rejections, received)
+        if refused:
+            counts.count_rejections(refused)
+        return submitted
 
     async def _count(
         self, admitted: Sequence[tuple[int, PreparedEvent]], rejections: list[Rejection], received: tuple[int, str]
@@ -217,6 +222,7 @@ class IngestService:
         places: Sequence[int] = range(len(rows))
         gone: dict[int, Outcome] = {}
         now = datetime.fromisoformat(max(parts, key=lambda part: part.received).received[1])
+        began_s = time.monotonic()
         for attempt in range(STALE_RETRIES_MAX + 1):
             try:
                 counted = await self._write_rows([rows[place] for place in places] if gone else rows, now=now)
@@ -229,7 +235,10 @@ class IngestService:
                 continue
             self._remember(counted)
             _hand_out(counted.alerts, parts)
-            return _by_part(parts, gone | {places[place]: outcome for place, outcome in counted.outcomes.items()})
+            outcomes = gone | {places[place]: outcome for place, outcome in counted.outcomes.items()}
+            queued = sum(lane.queued_events for lane in self._lanes)
+            counts.count_group(len(rows), outcomes.values(), seconds=time.monotonic() - began_s, queued=queued)
+            return _by_part(parts, outcomes)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _write_rows(self, rows: Sequence[PreparedEvent], *, now: datetime) -> Counted:

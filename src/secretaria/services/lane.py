@@ -46,7 +46,7 @@ class Lane:
     def __init__(self, write: Write) -> None:
         self._write = write
         self._queue: deque[Part] = deque()
-        self._queued_events = 0
+        self.queued_events = 0
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -66,10 +66,10 @@ class Lane:
         """Queue a part. Raises Unavailable when the queue is full or the lane is closing."""
         if self._closing:
             raise Unavailable("the server is stopping; send it again", code="stopping")
-        if self._queued_events + len(part.rows) > QUEUE_EVENTS_MAX:
+        if self.queued_events + len(part.rows) > QUEUE_EVENTS_MAX:
             raise Unavailable("too many events are waiting to be written; send it again", code="overloaded")
         self._queue.append(part)
-        self._queued_events += len(part.rows)
+        self.queued_events += len(part.rows)
         self._arrived.set()
 
     async def _run(self) -> None:
@@ -89,7 +89,7 @@ class Lane:
             events += len(part.rows)
             if not part.done.cancelled():
                 group.append(part)
-        self._queued_events -= events
+        self.queued_events -= events
         return group
 
     async def _write_group(self, group: list[Part]) -> None:

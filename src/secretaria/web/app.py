@@ -20,6 +20,7 @@ from secretaria.web.api import (
     keys,
     login,
     messages,
+    metrics,
     plans,
     reference,
 )
@@ -60,6 +61,7 @@ def create_app(application: Application) -> FastAPI:
         app.include_router(router)
     for router in (plans.router, plans.of_companies, entitlements.router):
         app.include_router(router)
+    app.include_router(metrics.router)
     app.include_router(reference.router)
     install_panel(app)
     app.openapi = lambda: reference.openapi_of(app)  # type: ignore[method-assign]

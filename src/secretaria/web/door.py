@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secretaria.core.access import Caller
 from secretaria.core.errors import Malformed, TooLarge, Unavailable
+from secretaria.services.counts import count_request
 from secretaria.settings import Settings
 from secretaria.web.auth import is_https
 from secretaria.web.errors import internal_error, problem, problem_response
@@ -56,6 +57,7 @@ INGEST = "ingest_requests"
 COUNTED_PATHS = {"/api/usage": INGEST, "/api/entitlements": "entitlement_checks"}
 # Probes come every few seconds, and with the address of a container or a load balancer in Host.
 PROBE_PATHS = frozenset({"/healthz", "/readyz"})
+QUIET_PATHS = PROBE_PATHS | {"/metrics"}
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,252})(?::[0-9]{1,5})?", re.ASCII)
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound here
@@ -136,10 +138,11 @@ class Door:
 
     def _report(self, scope: Scope, status: int, elapsed_s: float) -> None:
         path = scope["path"]
+        count_request(scope["method"], route_of(scope), status, seconds=elapsed_s)
         if path in COUNTED_PATHS or path.startswith(WEBHOOK_PATH):
             self._count(COUNTED_PATHS.get(path, INGEST), status)
             return
-        if path in PROBE_PATHS and status == 200:
+        if path in QUIET_PATHS and status == 200:
             return
         caller = cast("Caller | None", scope["state"].get("caller"))
         _log.info(
@@ -161,6 +164,16 @@ class Door:
                 _log.info(name, seconds=round(elapsed_s), by_status=by_status)
             self._counted.clear()
             self._counted_since = time.monotonic()
+
+
+def route_of(scope: Scope) -> str:
+    """Return the template of the route that answered: paths themselves hold ids, and strangers make up any number."""
+    if scope["path"] in COUNTED_PATHS:
+        return str(scope["path"])
+    path = getattr(scope.get("route"), "path", None)
+    if isinstance(path, str):
+        return path
+    return "other" if "endpoint" in scope else "none"  # plain routes (files of the panel), and nobody's
 
 
 def own_names(settings: Settings) -> Callable[[bytes], bool | None]:

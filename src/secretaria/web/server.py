@@ -20,6 +20,7 @@ from secretaria.core.errors import ConfigurationError
 from secretaria.embedded.children import announce_ready
 from secretaria.embedded.postgres_config import CONNECTIONS_MAX
 from secretaria.embedded.servers import Endpoints
+from secretaria.services.counts import watched_pools
 from secretaria.settings import Settings
 from secretaria.store.database import CONNECTIONS_EACH_MAX, Role
 from secretaria.web.app import create_app
@@ -64,7 +65,8 @@ async def _serve_on(listener: socket.socket, application: Application) -> None:
     await application.operator_endpoint.sync(application.clock())
     server = Server(application)
     _spare_the_collector()
-    await server.serve(sockets=[listener])
+    with watched_pools(application.database):
+        await server.serve(sockets=[listener])
 
 
 def connections_each(processes: int) -> int:
