@@ -146,7 +146,7 @@ async def test_the_list_follows_the_companies_on_its_page_and_no_others(
         assert [key for key in first["texts"] if key.endswith("-custo")] == [f"e{shop.ours}-custo"]
         await send_usage(application, shop.theirs, "1", 7)
         await send_usage(application, shop.ours, "2", 9)
-        assert (await reader.next_values())["texts"][f"e{shop.ours}-mensagens"] == "9"
+        assert (await reader.next_values())["texts"][f"e{shop.ours}-enviadas"] == "9"
 
 
 @pytest.mark.parametrize(

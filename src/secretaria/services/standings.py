@@ -10,11 +10,11 @@ from typing import Final
 from secretaria.core import money
 from secretaria.core.limit import LimitState, percent
 from secretaria.core.limit import state as limit_state
-from secretaria.core.period import Period, day_end, local_day, month_of
+from secretaria.core.period import Period, day_end, day_start, local_day, month_of
 from secretaria.core.plan import LimitMetric, PlanLimits
 from secretaria.core.price import PriceBook
 from secretaria.core.rating import Rating, rate
-from secretaria.services.figures import Totals, total
+from secretaria.services.figures import Totals, local_time, total
 from secretaria.services.period_view import Comparison, earlier_period
 from secretaria.store import companies, plans, prices, usage_reads
 from secretaria.store import standings as store
@@ -31,6 +31,7 @@ ORDER_CURRENCY: Final = "BRL"
 CRITICAL, WARNING, NO_DATA, NOT_PRICED, REST = range(5)
 _ACTIVE: Final = "active"
 _DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
 _ZERO: Final = Decimal(0)
 
 
@@ -113,8 +114,7 @@ class _Reading:
             daily_costs=tuple(costs.get(day, _ZERO) for day in drawn),
             daily_messages=tuple(messages.get(day, 0) for day in drawn),
             first_day=None if self.spans is None else self.spans.first_day,
-            last_day=None if self.spans is None else self.spans.last_day,
-            last_hour=0 if self.spans is None else self.spans.last_hour,
+            last_use=self._last_use(),
             is_idle=is_idle,
             attention=attention,
             weight=weight or _ZERO,
@@ -148,6 +148,12 @@ class _Reading:
         if self.company.status != _ACTIVE:
             return False
         return self.spans is None or self.spans.last_day <= self.today - IDLE_DAYS * _DAY
+
+    def _last_use(self) -> datetime | None:
+        if self.spans is None:
+            return None
+        schedule = self.company.schedule
+        return local_time(schedule, day_start(schedule, self.spans.last_day) + self.spans.last_hour * _HOUR)
 
     def _in_order_currency(self, cost: Decimal | None, *, is_empty: bool) -> Decimal:
         if cost is None or is_empty:

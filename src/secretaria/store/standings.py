@@ -44,7 +44,7 @@ class Standing:
     """One company's local month so far. percent is the highest among its plan's limits, None without any.
 
     daily_costs and daily_messages are those of the last days, oldest first, day the last of them.
-    last_day and last_hour tell when anything was counted last (hour: since that day began).
+    last_use begins the hour in which anything was counted last, written in the company's zone.
     """
 
     company_id: int
@@ -70,8 +70,7 @@ class Standing:
     daily_costs: tuple[Decimal, ...]
     daily_messages: tuple[int, ...]
     first_day: date | None
-    last_day: date | None
-    last_hour: int
+    last_use: datetime | None
     is_idle: bool
     attention: int
     weight: Decimal

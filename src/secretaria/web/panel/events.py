@@ -22,11 +22,12 @@ from secretaria.services.live import LiveHub, Stream
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of, caller_of, token_of
 from secretaria.web.errors import problem_response, request_id_of
-from secretaria.web.panel import account_feed, alert_watch, analytics_feed
+from secretaria.web.panel import account_feed, alert_watch, analytics_feed, overview_feed
 from secretaria.web.panel.alert_watch import PageAlerts
 from secretaria.web.panel.figures import View, watermark
 from secretaria.web.panel.i18n import texts
-from secretaria.web.panel.live_view import CompaniesFeed, CompanyFeed, Feed, SharedReadings, Snapshot, search_text
+from secretaria.web.panel.live_view import CompanyFeed, Feed, SharedReadings, Snapshot
+from secretaria.web.panel.overview_query import CURSOR_CHARS_MAX, SEARCH_CHARS_MAX
 from secretaria.web.panel.render import locale_of
 
 HEARTBEAT_S: Final = 10.0
@@ -34,7 +35,6 @@ DAYS_EVERY_S: Final = 15.0
 REFRESH_EVERY_S: Final = 60.0  # a day that turns changes figures though nothing was sent
 READ_AGAIN_S: Final = 1.0
 SEND_TIMEOUT_S: Final = 10.0
-SEARCH_CHARS_MAX: Final = 100
 
 _log = structlog.get_logger(__name__)
 router = APIRouter(include_in_schema=False)
@@ -225,19 +225,22 @@ async def events(
     empresa: Annotated[int, Query(ge=0)] = 0,
     apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
     q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
+    depois: Annotated[str, Query(max_length=CURSOR_CHARS_MAX)] = "",
     alerta: Annotated[int | None, Query(ge=0, le=COMPANY_ID_MAX)] = None,
 ) -> Response:
-    """Follow a company (escopo=empresa&empresa=7), its cards (contas) or a page of the list (empresas&apos=0&q=).
+    """Follow a company (escopo=empresa&empresa=7), its cards (contas) or rows of the list (empresas&ids=1.2.3).
 
-    analytics&empresa=7 takes the page's own query beside it (analytics_query.py). alerta is the newest alert that the
+    analytics&empresa=7 and empresas take the page's own query beside it (analytics_query.py, overview_query.py; of the
+    list's place, apos there, depois here). alerta is the newest alert that the
     page has seen; without it what stands when the stream opens.
     """
+    del q, depois  # their lengths are checked here; the feed reads them with the rest of the query
     application, caller = application_of(request), await caller_of(request)
     token, _ = token_of(request.scope)
     user = await application.access.user_of(caller)
     locale = locale_of(request, user.locale if user else None)
     shared: SharedReadings = request.app.state.live_readings
-    wanted: dict[str, Any] = {"escopo": escopo, "empresa": empresa, "apos": apos, "q": search_text(q)}
+    wanted: dict[str, Any] = {"escopo": escopo, "empresa": empresa, "apos": apos}
     wanted["query"] = request.query_params
     feed = await _feed_of(application, shared, caller, wanted, locale)
     seen = await application.alert_pages.newest_id(feed.company_ids) if alerta is None else alerta
@@ -253,11 +256,7 @@ async def _feed_of(
 ) -> Feed:
     caller.require_scope(AccessScope.ANALYTICS_READ)
     if wanted["escopo"] == "empresas":
-        rows = CompaniesFeed(
-            application, shared, caller, after=wanted["apos"], search=wanted["q"], locale=locale
-        )
-        await rows.open()
-        return rows
+        return await overview_feed.open_feed(application, shared, caller, wanted["query"], locale=locale)
     if wanted["escopo"] == "contas":
         return await account_feed.open_feed(
             application, shared, caller, wanted["empresa"], after=wanted["apos"], locale=locale

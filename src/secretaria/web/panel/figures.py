@@ -221,16 +221,6 @@ def _messages_sentence(points: Sequence[PeriodUsage], show: Format, texts: Texts
     }
 
 
-def row(company_id: int, today: PeriodUsage, show: Format, texts: Texts) -> dict[str, str]:
-    """Return the strings of one line of the companies' list."""
-    return {
-        f"e{company_id}-mensagens": show.number(today.messages),
-        f"e{company_id}-tokens": show.number(today.tokens),
-        f"e{company_id}-custo": show.cost(today.cost, today.currency, lower_bound=today.lower_bound),
-        f"e{company_id}-sem-preco": not_priced_chip(today.not_priced, show, texts),
-    }
-
-
 def watermark(complete_until: datetime, now: datetime, show: Format, texts: Texts) -> View:
     """Return up to when the figures are complete; older than LATE_AFTER says so."""
     late = now - complete_until > LATE_AFTER

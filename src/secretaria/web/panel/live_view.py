@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from secretaria.bootstrap import Application
 from secretaria.core.access import Caller, Scope
 from secretaria.services.analytics import HistoryPeriod
-from secretaria.services.figures import History, Overview, Summary
+from secretaria.services.figures import History, Summary
 from secretaria.settings import Settings
 from secretaria.web.panel import figures, plan_view
 from secretaria.web.panel.figures import PeriodUsage, View
@@ -138,46 +138,6 @@ async def shared_summary(application: Application, shared: SharedReadings, compa
     return await shared.get(("summary", company_id), read)
 
 
-class CompaniesFeed:
-    """The operator's list: the rows of one page of it, and no others."""
-
-    values_every_s = ROWS_EVERY_S
-
-    def __init__(
-        self, application: Application, shared: SharedReadings, caller: Caller, *, after: int, search: str, locale: str
-    ) -> None:
-        self._application = application
-        self._shared = shared
-        self._caller = caller
-        self._after = after
-        self._search = search
-        self._show = Format(locale)
-        self.company_ids: frozenset[int] = frozenset()
-
-    async def open(self) -> None:
-        """Find out which companies are on this page; raises NotAllowed for everyone but the operator."""
-        self._caller.require_operator()
-        overview = await self._read()
-        self.company_ids = frozenset(row.company.id for row in overview.companies)
-
-    async def values(self) -> Snapshot:
-        """Return the rows."""
-        overview = await self._shared.get(("overview", self._after, self._search), self._read)
-        versions = {row.company.id: row.version for row in overview.companies}
-        today = self._show.local(overview.as_of).date()
-        return Snapshot(companies_rows(overview, self._show), overview.as_of, versions, self._show, today)
-
-    async def days(self) -> View:
-        """Return nothing: a list has no charts."""
-        return View()
-
-    async def _read(self) -> Overview:
-        now = self._application.clock()
-        return await self._application.analytics.overview(
-            self._caller, now, limit=COMPANIES_PAGE, after=self._after, search=self._search
-        )
-
-
 def unset_prices(settings: Settings, caller: Caller) -> tuple[str, ...]:
     """Return the names of the price settings that are not set, to the operator only: nobody else can set them."""
     if not caller.is_operator:
@@ -224,11 +184,3 @@ def company_days(history: History, show: Format) -> View:
     """Return the charts of a company's page and the table behind them."""
     points = [PeriodUsage.of_point(point, history.currency) for point in history.points]
     return figures.days(points, show, texts(show.locale))
-
-
-def companies_rows(overview: Overview, show: Format) -> View:
-    """Return the rows of the companies' list."""
-    view = View()
-    for row in overview.companies:
-        view.texts.update(figures.row(row.company.id, PeriodUsage.of_block(row.today), show, texts(show.locale)))
-    return view

@@ -1,9 +1,9 @@
-"""The panel's pages: the start, the operator's list of companies, one company."""
+"""The panel's pages: the start, one company; and how all pages join the application."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request
+from fastapi import APIRouter, FastAPI, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from secretaria.core.errors import NotFound
@@ -17,6 +17,7 @@ from secretaria.web.panel import (
     events,
     explain_page,
     export_routes,
+    overview_page,
     plan_view,
     problems,
     session,
@@ -28,20 +29,15 @@ from secretaria.web.panel.figures import COST_CHART, DAYS_SHOWN, MESSAGES_CHART,
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import texts
 from secretaria.web.panel.live_view import (
-    COMPANIES_PAGE,
     SharedReadings,
-    companies_rows,
     company_cards,
     company_days,
     has_usage,
-    search_text,
     unset_prices,
 )
 from secretaria.web.panel.person import person_of, visitor_of, zone_sentence
 from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.render import STATIC_PATH, asset_response, locale_of, page
-
-SEARCH_CHARS_MAX: Final = events.SEARCH_CHARS_MAX
 
 CompanyId = Annotated[int, Path(ge=1, le=COMPANY_ID_MAX)]
 
@@ -53,39 +49,6 @@ async def start(request: Request) -> Response:
     """Lead operators to their companies and members to their only one."""
     caller, _ = await person_of(request)
     return RedirectResponse("/empresas" if caller.is_operator else f"/empresas/{caller.company_id}", 303)
-
-
-@_pages.get("/empresas")
-async def companies(
-    request: Request,
-    q: Annotated[str, Query(max_length=SEARCH_CHARS_MAX)] = "",
-    apos: Annotated[int, Query(ge=0, le=COMPANY_ID_MAX)] = 0,
-) -> Response:
-    """List companies with their today, COMPANIES_PAGE a page, by id; a member goes to its own."""
-    caller, user = await person_of(request)
-    if not caller.is_operator:
-        return RedirectResponse(f"/empresas/{caller.company_id}", 303)
-    application, locale, search = application_of(request), locale_of(request, user.locale), search_text(q)
-    now = application.clock()
-    overview = await application.analytics.overview(caller, now, limit=COMPANIES_PAGE, after=apos, search=search)
-    show = Format(locale)
-    view = companies_rows(overview, show)
-    view.texts.update(watermark(now, now, show, texts(locale)).texts)
-    values = {
-        "rows": [row.company for row in overview.companies],
-        "texts": view.texts,
-        "search": search,
-        "search_max": SEARCH_CHARS_MAX,
-        "scope": urlencode({"escopo": "empresas", "apos": apos, "q": search}),
-        "first_url": _list_url(search, 0) if apos else "",
-        "next_url": _list_url(search, overview.next_after) if overview.next_after else "",
-    }
-    return page(request, "companies.html", values, locale=locale, visitor=visitor_of(caller, user))
-
-
-def _list_url(search: str, after: int) -> str:
-    query = urlencode({key: value for key, value in (("q", search), ("apos", after)) if value})
-    return f"/empresas?{query}" if query else "/empresas"
 
 
 @_pages.get("/empresas/{company_id}")
@@ -142,10 +105,10 @@ async def static_file(name: str) -> Response:
 def install(app: FastAPI) -> None:
     """Add the panel to the application: its pages, its streams, and its look for addresses that do not exist."""
     app.state.live_readings = SharedReadings()
-    app.state.alert_watch = AlertWatch(app.state.application.alert_pages.news)
+    app.state.alert_watch = AlertWatch(lambda seen: app.state.application.alert_pages.news(seen))
     routers = (
-        account_pages.router, alert_pages.router, analytics_page.router, explain_page.router, *settings_tabs.ROUTERS,
-        session.router, session.probes,
+        overview_page.router, account_pages.router, alert_pages.router, analytics_page.router, explain_page.router,
+        *settings_tabs.ROUTERS, session.router, session.probes,
     )  # fmt: skip
     # First: /empresas/exportar.csv is no company.
     for part in (export_routes.router, _pages, *routers, events.router):

@@ -15,10 +15,10 @@ from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.store.companies import Company
 from secretaria.store.users import User
 from secretaria.web.auth import application_of, require_same_origin
-from secretaria.web.panel.events import SEARCH_CHARS_MAX
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import Texts, texts
 from secretaria.web.panel.live_view import COMPANIES_PAGE, search_text
+from secretaria.web.panel.overview_query import SEARCH_CHARS_MAX
 from secretaria.web.panel.person import person_of, visitor_of
 from secretaria.web.panel.render import locale_of, page
 

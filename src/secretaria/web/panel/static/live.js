@@ -5,7 +5,7 @@
   const [SILENCE_MS, OFFLINE_MS] = [25_000, 60_000];
   const HIDDEN_MS = 60_000;
   const RETRY_MAX_S = 60;
-  const ATTRIBUTES = ["x", "y", "height", "width", "title", "data-kind"];
+  const ATTRIBUTES = ["x", "y", "height", "width", "d", "title", "data-kind"];
   const PAUSED = "secretaria.paused";
 
   const root = document.getElementById("ao-vivo");
