@@ -16,6 +16,7 @@ from secretaria.bootstrap import Application
 from secretaria.core import money
 from secretaria.core.errors import DuplicateKey, InvalidInput, NotAllowed, NotFound
 from secretaria.core.period import month_of
+from secretaria.core.plan import PlanTerms
 from secretaria.core.rate_card import CardPriceRow
 from secretaria.embedded.servers import Endpoints
 from secretaria.services.rate_cards import ImportOptions, read_shipped
@@ -85,6 +86,29 @@ async def test_shipped_cards_are_added_once_however_many_do_it(application: Appl
     ]  # fmt: skip
     assert all(row.source and row.verified_on and row.notes for row in listed)
     assert [row.free_service_messages for row in listed] == [0, 1000, 0, 1000]
+
+
+async def test_a_shipped_card_that_is_dearer_from_tomorrow_is_watched_for_by_those_who_use_it(
+    application: Application, endpoints: Endpoints, monkeypatch
+) -> None:
+    await add_version(application)
+    company_id = await new_company(application)
+    account = new_account(endpoints, company_id)
+    made = await application.plans.create(OPERATOR, "Pro", PlanTerms(cost=Decimal(50)), now=MADE)
+    await application.plans.assign(OPERATOR, company_id, made.plan_id, now=MADE)
+
+    async def send(name: str, now: datetime) -> None:
+        sent = event(name, subject=company_id, account_id=account, category="UTILITY", time=now)
+        assert (await application.ingest.submit(OPERATOR, [(0, sent)], now=now)).accepted == 1
+
+    await send("1", NOW)
+    dear = replace(version(("Brazil", "UTILITY", 0, Decimal(100))), effective_from=TODAY)
+    monkeypatch.setattr("secretaria.services.rate_cards.read_shipped", lambda: [dear])
+    assert await application.rate_cards.sync_shipped(NOW) == 1
+    await send("2", NOW + DAY)
+    assert rows(endpoints.admin_url, "SELECT threshold, used FROM alerts WHERE kind = 'limit' ORDER BY 1") == [
+        (80, Decimal(101)), (100, Decimal(101)),
+    ]  # fmt: skip
 
 
 async def test_a_choice_starts_at_the_company_s_next_local_day_and_is_audited(

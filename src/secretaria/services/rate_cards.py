@@ -201,7 +201,10 @@ async def sync_shipped(database: Database, now: datetime) -> int:
             await rate_cards.lock(connection)
             begun = await _last_day_begun(connection, version.card, now)
             start = max(version.effective_from, begun + _ONE_DAY) if begun else version.effective_from
-            added += await rate_cards.insert(connection, replace(version, effective_from=start), now=now) is not None
+            if await rate_cards.insert(connection, replace(version, effective_from=start), now=now) is not None:
+                using = await companies.lock_heads(connection, await rate_cards.read_users(connection, version.card))
+                await settings_changed(connection, using, now=now)
+                added += 1
     if added:
         _log.info("rate_cards_added", versions=added)
     return added
