@@ -238,13 +238,13 @@ async def test_members_read_their_own_plan_and_change_none(
             answer = await client.post(path, data=sent | more, headers=member | SAME_ORIGIN)
             assert answer.status_code == 403, path
     for path, sent in forms.items():
-        sent = sent | {"conferi": "sim"}
-        foreign = await client.post(path, data=sent | {"empresa": str(shop.theirs)}, headers=member | SAME_ORIGIN)
+        confirmed = sent | {"conferi": "sim"}
+        foreign = await client.post(path, data=confirmed | {"empresa": str(shop.theirs)}, headers=member | SAME_ORIGIN)
         assert foreign.status_code in {403, 404}, path
         for origin in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://example.com"}, {}):
-            answer = await client.post(path, data=sent, headers=shop.cookie("operator") | origin)
+            answer = await client.post(path, data=confirmed, headers=shop.cookie("operator") | origin)
             assert answer.status_code == 403, path
-        stranger = await client.post(path, data=sent, headers=SAME_ORIGIN)
+        stranger = await client.post(path, data=confirmed, headers=SAME_ORIGIN)
         assert (stranger.status_code, stranger.headers["location"]) == (303, "/entrar"), path
     assert await plan_of(application, shop.ours) == "Pro"
     assert await plan_of(application, shop.theirs) is None

@@ -92,6 +92,8 @@ def failure_text(error: str, sentences: Texts) -> str:
         "redirect_refused": _("redirecionamento recusado"),
         "no_such_mail": _("não há o que enviar"),
         "mail_not_set_up": _("e-mail não configurado"),
+        "secret_unreadable": _("segredo ilegível"),
+        "internal": _("erro do nosso lado"),
         "invalid_address": _("endereço inválido"),
         "login_refused": _("servidor de e-mail recusou o login"),
         "connection_failed": _("servidor de e-mail fora de alcance"),
