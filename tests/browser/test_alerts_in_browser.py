@@ -93,7 +93,8 @@ def test_the_operator_s_list_names_the_company(page: Page, panel: Panel) -> None
     log_in(page, panel)
     expect(page.locator("#conexao")).to_have_text("Ao vivo")
     panel.post_event("a-1", messages=850)
-    expect(page.locator(".toast")).to_contain_text("Clínica Sorriso · Mensagens: 80% do limite (800)")
+    expect(page.locator(".toast-title")).to_have_text("Clínica Sorriso")
+    expect(page.locator(".toast")).to_contain_text("Mensagens: 80% do limite (800)")
     expect(page.locator("#alertas-todas")).to_have_text("(1)")
 
 

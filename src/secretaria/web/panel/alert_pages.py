@@ -49,7 +49,7 @@ async def alerts_of_all(
         return RedirectResponse(_Asked(f"/empresas/{caller.company_id}/alertas", estado, nivel).url(), 303)
     locale = locale_of(request, user.locale)
     found = await application_of(request).alert_pages.page(caller, asked.wanted(empresa or None, antes))
-    values = {**_list_values(found, asked, antes, locale), "company": None}
+    values = {**_list_values(found, asked, antes, locale), "company": None, "deliveries_url": deliveries_url(empresa)}
     return page(request, "alerts.html", values, locale=locale, visitor=visitor_of(caller, user))
 
 
@@ -68,6 +68,7 @@ async def alerts_of_company(
     values = {
         **_list_values(found, asked, antes, locale),
         "company": figures,
+        "deliveries_url": deliveries_url(company_id),
         "zone": zone_sentence(figures, show, now),
         "accounts": await accounts_count(application, caller, company_id),
         "texts": watermark(now, now, show, texts(locale)).texts,
@@ -112,18 +113,19 @@ class _Asked:
         return f"{self.path}?{query}" if query else self.path
 
 
+def deliveries_url(company_id: int) -> str:
+    """Return the log of a company's deliveries; 0: of the operator's own endpoints."""
+    return f"{DELIVERIES_PATH}?{urlencode({'empresa': company_id})}" if company_id else DELIVERIES_PATH
+
+
 def _list_values(found: AlertPage, asked: _Asked, before: int, locale: str) -> dict[str, Any]:
     sentences = texts(locale)
     _ = sentences.gettext
-    chosen = f"?{urlencode({'empresa': asked.company_id})}" if asked.company_id else ""
     return {
         "rows": list_rows(found, locale),
         "asked": asked,
-        "every_url": asked.url(estado=EVERY),
-        "open_url": asked.url(estado=""),
         "levels": [("", _("todos")), *((name, level_name(of, sentences)) for name, of in LEVELS.items())],
         "offered": found.offered,
-        "deliveries_url": DELIVERIES_PATH + chosen,
         "clear_url": asked.path + (f"?estado={EVERY}" if asked.every else ""),
         "first_url": asked.url() if before else "",
         "next_url": asked.url(antes=found.next_before) if found.next_before else "",

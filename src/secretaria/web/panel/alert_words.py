@@ -139,15 +139,15 @@ def who(identity: str, people: Mapping[str, str], texts: Texts) -> str:
 
 def delivery_text(counts: Mapping[DeliveryStatus, int], texts: Texts) -> tuple[str, str]:
     """Return what became of an alert's deliveries, and the kind of its badge: the worst comes first."""
-    _, parts = texts.ngettext, []
+    parts = []
     failed, waiting = counts.get(DeliveryStatus.DEAD, 0), counts.get(DeliveryStatus.WAITING, 0)
     delivered = counts.get(DeliveryStatus.DELIVERED, 0)
     if failed:
-        parts.append(_("✕ %(num)s falhou", "✕ %(num)s falharam", failed) % {"num": failed})
+        parts.append(texts.ngettext("✕ %(num)s falhou", "✕ %(num)s falharam", failed) % {"num": failed})
     if waiting:
-        parts.append(_("◷ %(num)s na fila", "◷ %(num)s na fila", waiting) % {"num": waiting})
+        parts.append(texts.ngettext("◷ %(num)s na fila", "◷ %(num)s na fila", waiting) % {"num": waiting})
     if delivered:
-        parts.append(_("✓ %(num)s entregue", "✓ %(num)s entregues", delivered) % {"num": delivered})
+        parts.append(texts.ngettext("✓ %(num)s entregue", "✓ %(num)s entregues", delivered) % {"num": delivered})
     kind = "crit" if failed else "warn" if waiting else "ok"
     return " · ".join(part.replace(" ", NBSP, 1) for part in parts), kind if parts else ""
 

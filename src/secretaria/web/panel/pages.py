@@ -105,7 +105,8 @@ async def static_file(name: str) -> Response:
 def install(app: FastAPI) -> None:
     """Add the panel to the application: its pages, its streams, and its look for addresses that do not exist."""
     app.state.live_readings = SharedReadings()
-    app.state.alert_watch = AlertWatch(lambda seen: app.state.application.alert_pages.news(seen))
+    # Asked for at each reading: whoever only lists the routes has no application behind them.
+    app.state.alert_watch = AlertWatch(lambda seen: app.state.application.alert_pages.news(seen))  # noqa: PLW0108
     routers = (
         overview_page.router, account_pages.router, alert_pages.router, analytics_page.router, explain_page.router,
         *settings_tabs.ROUTERS, session.router, session.probes,

@@ -49,7 +49,7 @@
     button.addEventListener("click", () => close(toast));
     const acts = part("p", "", "toast-acts");
     acts.append(link, button);
-    toast.append(head, part("p", alert.title ? `${alert.title} · ${alert.text}` : alert.text), acts);
+    toast.append(head, ...(alert.title ? [part("p", alert.title, "toast-title")] : []), part("p", alert.text), acts);
     document.getElementById(alert.critical ? "avisos-criticos" : "avisos-comuns").append(toast);
   };
 
