@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+PAGES_ARGS ?=
 COMPANY_ID ?=
 FORMAT ?= csv
 PERIOD ?=
@@ -20,7 +21,7 @@ LOCALE ?=
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help setup run test lint bench report screenshots lock browser clean
+.PHONY: help setup run test lint bench bench-full report screenshots lock browser clean
 
 help: ## Show this help
 	@echo "Usage: make TARGET"
@@ -39,9 +40,13 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/.dev ## Ingest over HTTP against a bare COPY of the same rows; from a crossing to its webhook
+bench: $(VENV)/.dev ## Ingest over HTTP against a bare COPY of the same rows; from a crossing to its webhook; reading
 	@$(BIN)/python bench/ingest.py $(BENCH_ARGS)
 	@$(BIN)/python bench/alerts.py
+	@$(BIN)/python bench/pages.py $(PAGES_ARGS)
+
+bench-full: $(VENV)/.dev ## Pages, API, exports and recomputation with 10 million events of one company
+	@$(BIN)/python bench/pages.py --events 10000000 $(PAGES_ARGS)
 
 report: $(VENV)/.runtime ## Write a report into ./reports: make report COMPANY_ID=1 FORMAT=pdf (csv, xlsx; PERIOD, LOCALE)
 	@if [ -z "$(COMPANY_ID)" ]; then echo "Say which company: make report COMPANY_ID=1 FORMAT=pdf" >&2; exit 2; fi
