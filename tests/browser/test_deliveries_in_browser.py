@@ -89,7 +89,7 @@ def no_sideways_scroll(page: Page) -> None:
 def test_a_webhook_is_added_tested_seen_delivered_and_sent_again(dispatched: Panel, page: Page, hook: Hook) -> None:
     log_in(page, dispatched)
     page.goto(f"{dispatched.url}/configuracoes")
-    page.get_by_role("link", name="Webhooks e e-mail da operadora").click()
+    page.get_by_role("link", name="Webhooks e e-mail").click()
     page.get_by_label("Endereço (URL)").fill(PUBLIC_URL)
     page.get_by_label("Descrição").first.fill("CRM da matriz")
     page.get_by_role("button", name="Adicionar webhook").click()

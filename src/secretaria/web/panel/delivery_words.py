@@ -7,7 +7,7 @@ from secretaria.core.delivery import TEST_PING, Channel, DeliveryStatus, Disable
 from secretaria.store.delivery_log import LogFilter, LogLine
 from secretaria.web.panel.i18n import Texts
 
-SHOWN_PATH_CHARS_MAX: Final = 60
+SHOWN_PATH_CHARS_MAX: Final = 48
 
 RESULTS: Final = {
     "na-fila": LogFilter(status=DeliveryStatus.WAITING, has_tried=False),

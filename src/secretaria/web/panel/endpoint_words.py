@@ -53,10 +53,10 @@ def shown_endpoint(of: Endpoint, figures: EndpointFigures, show: Format, sentenc
 def _state(of: Endpoint, sentences: Texts) -> tuple[str, str]:
     _ = sentences.gettext
     if of.status is EndpointStatus.DISABLED:
-        return f"‖ {_('Fila pausada')}", "crit"
+        return "‖ " + _("Fila pausada"), "crit"
     if of.failing_since is not None:
-        return f"▲ {_('Falhando')}", "warn"
-    return (f"✓ {_('Funcionando')}", "ok") if of.succeeded_at else (f"○ {_('Ainda sem entregas')}", "")
+        return "▲ " + _("Falhando"), "warn"
+    return ("✓ " + _("Funcionando"), "ok") if of.succeeded_at else ("○ " + _("Ainda sem entregas"), "")
 
 
 def _rate(figures: EndpointFigures, show: Format, sentences: Texts) -> str:
@@ -91,7 +91,7 @@ def changes_of(before: Endpoint, after: Endpoint, sentences: Texts) -> list[tupl
         (_("Idioma"), LOCALE_NAMES.get(before.locale, before.locale), LOCALE_NAMES.get(after.locale, after.locale)),
     ]
     if before.address != after.address and rows[0][1] == rows[0][2]:
-        rows[0] = (rows[0][0], rows[0][1], f"{rows[0][2]} ({_('outros parâmetros')})")
+        rows[0] = (rows[0][0], rows[0][1], rows[0][2] + " · " + _("outros parâmetros"))
     return [row for row in rows if row[1] != row[2]]
 
 

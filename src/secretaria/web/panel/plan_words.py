@@ -81,10 +81,8 @@ def shown_terms(terms: PlanTerms, currency: str, show: Format, sentences: Texts)
 def thresholds_text(thresholds: tuple[int, ...], sentences: Texts) -> str:
     """Return at which percentages alerts fire, each with its level."""
     _ = sentences.gettext
-    words = [
-        f"{_('crítico') if of >= CRITICAL_PERCENT else _('aviso')}{NBSP}{of}%" for of in thresholds
-    ]
-    return " · ".join(words)
+    warning, critical = _("aviso"), _("crítico")
+    return " · ".join(f"{critical if of >= CRITICAL_PERCENT else warning}{NBSP}{of}%" for of in thresholds)
 
 
 def hard_text(hard: bool, sentences: Texts) -> str:
@@ -147,9 +145,9 @@ def usage_rows(plan: PlanUsage, show: Format, sentences: Texts) -> list[dict[str
     _ = sentences.gettext
     names = {"messages": _("Mensagens"), "tokens": _("Tokens"), "cost": _("Custo estimado")}
     states = {
-        "normal": (f"● {_('Normal')}", "ok"),
-        "warning": (f"▲ {_('Aviso')}", "warn"),
-        "critical": (f"✕ {_('Crítico')}", "crit"),
+        "normal": ("● " + _("Normal"), "ok"),
+        "warning": ("▲ " + _("Aviso"), "warn"),
+        "critical": ("✕ " + _("Crítico"), "crit"),
     }
     rows = []
     for of in plan.limits:
