@@ -33,6 +33,7 @@ from secretaria.services.entitlements import EntitlementService
 from secretaria.services.exchange_rates import ExchangeRateService
 from secretaria.services.explain import ExplainReads
 from secretaria.services.exports import ExportService
+from secretaria.services.first_run import FirstRunReads
 from secretaria.services.ingest import IngestService
 from secretaria.services.integrations import IntegrationService
 from secretaria.services.live import LiveHub
@@ -95,6 +96,7 @@ class Application:
     periods: PeriodReads
     views: PeriodViews
     overview: OverviewService
+    first_run: FirstRunReads
     explain: ExplainReads
     meta_beside: MetaBesideReads
     exchange_rates: ExchangeRateService
@@ -168,7 +170,7 @@ async def application(
             webhooks=WebhookService(database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets),
             rate_cards=RateCardService(database), prices_in_force=PricesInForceReads(database),
             periods=PeriodReads(database), views=PeriodViews(database), explain=ExplainReads(database),
-            overview=OverviewService(database),
+            overview=OverviewService(database), first_run=FirstRunReads(database),
             meta_beside=MetaBesideReads(database), exchange_rates=ExchangeRateService(database, settings),
             integrations=integrations,
             meta=meta,

@@ -194,6 +194,9 @@ ROUTES: dict[str, Access | str] = {
     "GET /empresas": PAGE,
     "GET /empresas/{company_id}": PAGE,
     "GET /empresas/{company_id}/contas": PAGE,
+    "GET /empresas/{company_id}/primeiros-passos": PAGE,
+    # A form: tests/web/test_panel_overview.py holds it to owner, member and stranger.
+    "POST /empresas/{company_id}/primeiros-passos/ocultar": PUBLIC,
     "GET /alertas": PAGE,
     "GET /empresas/{company_id}/alertas": PAGE,
     # A form: tests/web/test_panel_alerts.py holds it to owner, member and stranger.

@@ -22,7 +22,7 @@ from secretaria.services.live import LiveHub, Stream
 from secretaria.services.scope import COMPANY_ID_MAX
 from secretaria.web.auth import application_of, caller_of, token_of
 from secretaria.web.errors import problem_response, request_id_of
-from secretaria.web.panel import account_feed, alert_watch, analytics_feed, overview_feed
+from secretaria.web.panel import account_feed, alert_watch, analytics_feed, first_run_feed, overview_feed
 from secretaria.web.panel.alert_watch import PageAlerts
 from secretaria.web.panel.figures import View, watermark
 from secretaria.web.panel.i18n import texts
@@ -243,6 +243,8 @@ async def events(
     wanted: dict[str, Any] = {"escopo": escopo, "empresa": empresa, "apos": apos}
     wanted["query"] = request.query_params
     feed = await _feed_of(application, shared, caller, wanted, locale)
+    if escopo != "empresas":
+        feed = await first_run_feed.with_steps(application, shared, caller, feed, locale=locale)
     seen = await application.alert_pages.newest_id(feed.company_ids) if alerta is None else alerta
     alerts = PageAlerts(
         request.app.state.alert_watch, feed.company_ids, locale, seen=seen, is_list=escopo == "empresas",

@@ -159,11 +159,6 @@ def company_cards(summary: Summary, show: Format, *, unset: Sequence[str]) -> Vi
     }
     view = figures.cards(periods, show, sentences)
     view.texts["sem-preco-frase"] = figures.not_priced_sentence(periods["mes"], show, sentences, unset=unset)
-    view.texts["primeiro-evento-estado"] = (
-        sentences.gettext("✓ Primeiro evento recebido.")
-        if has_usage(summary)
-        else sentences.gettext("Ainda não recebemos eventos desta empresa.")
-    )
     return with_plan(view, summary, show)
 
 
@@ -173,11 +168,6 @@ def with_plan(view: View, summary: Summary, show: Format) -> View:
     view.texts.update(bars.texts)
     view.marks.update(bars.marks)
     return view
-
-
-def has_usage(summary: Summary) -> bool:
-    """Tell whether anything was used this month or this week."""
-    return any(block.messages.total or block.tokens.total for block in (summary.current, summary.weekly))
 
 
 def company_days(history: History, show: Format) -> View:

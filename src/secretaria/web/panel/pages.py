@@ -17,6 +17,7 @@ from secretaria.web.panel import (
     events,
     explain_page,
     export_routes,
+    first_run_page,
     overview_page,
     plan_view,
     problems,
@@ -32,7 +33,6 @@ from secretaria.web.panel.live_view import (
     SharedReadings,
     company_cards,
     company_days,
-    has_usage,
     unset_prices,
 )
 from secretaria.web.panel.person import person_of, visitor_of, zone_sentence
@@ -63,7 +63,6 @@ async def company(request: Request, company_id: CompanyId) -> Response:
     cards = company_cards(summary, show, unset=unset_prices(application.settings, caller))
     days = company_days(history, show)
     mark = watermark(now, now, show, texts(locale))
-    never_used = not has_usage(summary) and not await application.analytics.has_usage(caller, company_id)
     values = {
         "company": summary.company,
         "zone": zone_sentence(summary.company, show, now),
@@ -73,24 +72,9 @@ async def company(request: Request, company_id: CompanyId) -> Response:
         "charts": {"custo": COST_CHART, "mensagens": MESSAGES_CHART},
         "days": [f"d{number}" for number in range(DAYS_SHOWN)],
         "scope": urlencode({"escopo": "empresa", "empresa": company_id}),
-        "never_used": never_used,
         "plan": plan_view.shape(summary, show, texts(locale)),
-        "curl": _curl(application.settings.public_url, company_id),
     }
     return page(request, "company.html", values, locale=locale, visitor=visitor_of(caller, user))
-
-
-def _curl(public_url: str, company_id: int) -> str:
-    """Return a command that sends a first event once the key stands in it."""
-    data = '"data":{"direction":"outbound","messages":1,"tokens_input":120,"tokens_output":80,"response_ms":850}'
-    return (
-        f"export SECRETARIA_KEY=$(secretaria api-key create --company {company_id})\n\n"
-        f"curl {public_url}/api/usage \\\n"
-        '  -H "Authorization: Bearer $SECRETARIA_KEY" \\\n'
-        '  -H "Content-Type: application/json" \\\n'
-        '  -d \'{"specversion":"1.0","id":"teste-1","source":"meu-bot","type":"usage.recorded",\n'
-        f"       {data}}}'"
-    )
 
 
 @_pages.get(STATIC_PATH + "/{name}")
@@ -108,8 +92,8 @@ def install(app: FastAPI) -> None:
     # Asked for at each reading: whoever only lists the routes has no application behind them.
     app.state.alert_watch = AlertWatch(lambda seen: app.state.application.alert_pages.news(seen))  # noqa: PLW0108
     routers = (
-        overview_page.router, account_pages.router, alert_pages.router, analytics_page.router, explain_page.router,
-        *settings_tabs.ROUTERS, session.router, session.probes,
+        overview_page.router, first_run_page.router, account_pages.router, alert_pages.router, analytics_page.router,
+        explain_page.router, *settings_tabs.ROUTERS, session.router, session.probes,
     )  # fmt: skip
     # First: /empresas/exportar.csv is no company.
     for part in (export_routes.router, _pages, *routers, events.router):

@@ -9,9 +9,10 @@ from secretaria.core.errors import NotAuthenticated
 from secretaria.services.figures import CompanyFigures
 from secretaria.store.users import User
 from secretaria.web.auth import application_of, caller_of
+from secretaria.web.panel.first_run_card import card_of
 from secretaria.web.panel.format import HOME_TIMEZONE, Format
 from secretaria.web.panel.i18n import texts
-from secretaria.web.panel.render import Visitor
+from secretaria.web.panel.render import Visitor, locale_of
 
 
 async def person_of(request: Request) -> tuple[Caller, User]:
@@ -23,6 +24,9 @@ async def person_of(request: Request) -> tuple[Caller, User]:
         raise NotAuthenticated("the panel needs a person's session")
     company_id = request.path_params.get("company_id")
     request.state.standing = await application.alert_pages.standing(caller, int(company_id) if company_id else None)
+    if company_id:
+        locale = locale_of(request, user.locale)
+        request.state.first_run = await card_of(request, caller, int(company_id), locale)
     return caller, user
 
 

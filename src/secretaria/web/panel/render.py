@@ -131,6 +131,7 @@ def page(
     standing: Standing | None = getattr(request.state, "standing", None)
     context = {
         "standing": standing,
+        "first_run": getattr(request.state, "first_run", None),
         "critical": banner(standing, locale),
         "locale": locale,
         "theme": theme_of(request),
