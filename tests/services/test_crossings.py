@@ -329,6 +329,7 @@ async def test_the_sweeper_calls_nothing_missed_that_waits_to_be_decided(
 ) -> None:
     monkeypatch.setattr(crossings, "DECIDED_AT_ONCE_MAX", 0)
     monkeypatch.setattr(alerts, "SWEEP_COMPANIES_MAX", 2)
+    monkeypatch.setattr(alerts, "SWEEP_PASSES_MAX", 1)
     of = [make_company(endpoints.admin_url, f"Empresa {number}") for number in range(6)]
     for company in of:
         make_plan(endpoints.admin_url, company, messages=100)
@@ -343,6 +344,21 @@ async def test_the_sweeper_calls_nothing_missed_that_waits_to_be_decided(
     for minute in range(4):
         assert (await application.alerts.sweep(NOW + timedelta(minutes=20 + minute))).missed == 0
     assert [rows(endpoints.admin_url, LIMITS, company) for company in of] == [[(80, 100, True)]] * 6
+
+
+async def test_a_sweep_decides_more_than_one_pass_reads(application: Application, endpoints: Endpoints, monkeypatch) -> None:
+    monkeypatch.setattr(crossings, "DECIDED_AT_ONCE_MAX", 0)
+    monkeypatch.setattr(alerts, "SWEEP_COMPANIES_MAX", 2)
+    of = [make_company(endpoints.admin_url, f"Empresa {number}") for number in range(5)]
+    for company in of:
+        make_plan(endpoints.admin_url, company, messages=100)
+        await send(application.ingest, company, event("1", messages=85))
+        await change_plan(application.database, company, endpoints.admin_url, messages=1000, since=date(2026, 1, 2))
+    swept = await application.alerts.sweep(NOW)
+    assert (swept.decided, swept.missed) == (5, 0)
+    assert [rows(endpoints.admin_url, LIMITS, company) for company in of] == [[(80, 100, True)]] * 5
+    again = await application.alerts.sweep(NOW + timedelta(minutes=11))
+    assert (again.decided, again.checked, again.missed) == (0, 0, 0), "nothing moved since"
 
 
 async def test_a_first_price_resolves_what_had_none_in_earlier_months_too(
