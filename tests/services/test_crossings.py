@@ -383,3 +383,20 @@ async def test_a_correction_that_voids_what_had_no_price_resolves_its_alert(
     void = event("c1", type="usage.corrected", corrects={"source": "bot-1", "id": "1"}, messages=0)
     await send(application.ingest, company, void)
     assert rows(endpoints.admin_url, "SELECT kind, resolved_at IS NOT NULL FROM alerts") == [("not_priced", True)]
+
+
+async def test_a_company_whose_head_is_held_keeps_the_sweeper_from_no_other(
+    application: Application, endpoints: Endpoints
+) -> None:
+    held, other = make_company(endpoints.admin_url), make_company(endpoints.admin_url)
+    for company in (held, other):
+        make_plan(endpoints.admin_url, company, messages=10)
+        await send(application.ingest, company, event("1", messages=1))
+    with psycopg.connect(endpoints.admin_url) as connection:
+        connection.execute("UPDATE period_counters SET decided = false")
+    with psycopg.connect(endpoints.admin_url) as connection:
+        connection.execute("SELECT FROM company_heads WHERE company_id = %s FOR NO KEY UPDATE", (held,))
+        assert (await application.alerts.sweep(NOW)).decided == 1
+        undecided = "SELECT company_id FROM period_counters WHERE NOT decided"
+        assert rows(endpoints.admin_url, undecided) == [(held,)]
+    assert (await application.alerts.sweep(NOW)).decided == 1

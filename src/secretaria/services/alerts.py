@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
+import psycopg
 import structlog
 
 from secretaria.core.access import Caller, Scope
@@ -100,15 +101,14 @@ class AlertService:
         for _ in range(SWEEP_PASSES_MAX):
             waiting = await self._waiting(now)
             for key in waiting:
-                await self._decide(key, may_resolve=True, now=now)
-            decided += len(waiting)
+                decided += await self._decide(key, may_resolve=True, now=now) is not None
             if len(waiting) < SWEEP_COMPANIES_MAX:
                 break
         for _ in range(SWEEP_PASSES_MAX):
             unswept = await self._unswept(now)
             for key in unswept:
                 fired = await self._decide(key, may_resolve=False, now=now)
-                missed += _note_missed(fired)
+                missed += _note_missed(fired or ())
             checked += len(unswept)
             if len(unswept) < SWEEP_COMPANIES_MAX:
                 break
@@ -129,17 +129,33 @@ class AlertService:
         dated = [key for key, days in begun.items() if key[0] in todays and min(days) <= todays[key[0]]]
         return sorted({*undecided, *dated})[:SWEEP_COMPANIES_MAX]
 
-    async def _decide(self, key: PeriodKey, *, may_resolve: bool, now: datetime) -> list[Alert]:
+    async def _decide(self, key: PeriodKey, *, may_resolve: bool, now: datetime) -> list[Alert] | None:
+        """Return what fired; None where somebody holds the head for long: the next sweep comes back to it."""
         company_id = key[0]
-        async with transaction(self._database.operator) as connection:
-            # A look that finds nothing moves no version: nobody has anything new to read.
-            if not await companies.lock_heads(connection, [company_id]):
-                return []
-            fired = await crossings.decide(connection, {key: may_resolve}, now=now, exact=True)
-            if fired or may_resolve:
-                await companies.raise_versions(connection, [company_id])
-            await store.set_swept(connection, key, now=now)
+        try:
+            async with transaction(self._database.operator) as connection:
+                # A look that finds nothing moves no version: nobody has anything new to read.
+                if not await _lock_head(connection, company_id):
+                    return []
+                fired = await crossings.decide(connection, {key: may_resolve}, now=now, exact=True)
+                if fired or may_resolve:
+                    await companies.raise_versions(connection, [company_id])
+                await store.set_swept(connection, key, now=now)
+        except _HeadHeldError:
+            _log.warning("alerts_not_swept", company_id=company_id, reason="its head is held")
+            return None
         return fired
+
+
+class _HeadHeldError(Exception):
+    """A company's head was not to be had within the lock timeout."""
+
+
+async def _lock_head(connection: Connection, company_id: int) -> list[int]:
+    try:
+        return await companies.lock_heads(connection, [company_id])
+    except psycopg.errors.LockNotAvailable as error:
+        raise _HeadHeldError from error
 
 
 def _note_missed(fired: Collection[Alert]) -> int:
