@@ -117,11 +117,11 @@ async def test_choosing_a_plan_tells_the_alerts_it_sets_off_before_it_is_saved(
     assert sorted(alert.level for alert in fired) == ["critical", "warning"]
     raised = await make(application, "Maior", messages=1_000)
     larger = await client.post(f"{PATH}/escolher", data=sent | {"plano": str(raised.plan_id)}, headers=who)
-    assert "2 alertas resolvidos" in larger.text
+    assert "não geram nenhum alerta novo. 2 alertas abertos são resolvidos." in larger.text
     later = await client.post(
         f"{PATH}/escolher", data=sent | {"plano": str(raised.plan_id), "desde": "2035-01-01"}, headers=who
     )
-    assert "gerariam: 2 alertas resolvidos." in later.text
+    assert "não gerariam nenhum alerta novo. 2 alertas abertos seriam resolvidos." in later.text
     none = await client.post(f"{PATH}/escolher", data=sent | {"plano": "nenhum", "conferi": "sim"}, headers=who)
     assert none.status_code == 303
     assert await plan_of(application, shop.ours) is None

@@ -120,23 +120,26 @@ def foresight(preview: PlanPreview, start: date, today: date, show: Format, sent
         return _.gettext("Mais de %(quantidade)s empresas têm este plano: a prévia dos alertas não é calculada.") % {
             "quantidade": show.number(FORESEEN_COMPANIES_MAX)
         }
-    parts = _counted(preview, show, _)
+    fired = ", ".join(_counted(preview, show, _))
     if start > today:
-        if not parts:
-            return _.gettext("Com o uso de hoje, estes limites não gerariam nenhum alerta novo.")
-        return _.gettext("Com o uso de hoje, estes limites gerariam: %(alertas)s.") % {"alertas": ", ".join(parts)}
-    if not parts:
-        return _.gettext("Com o uso de hoje, estes limites não geram nenhum alerta novo.")
-    return _.gettext("Com o uso de hoje, estes limites geram agora: %(alertas)s.") % {"alertas": ", ".join(parts)}
+        said = _.gettext("Com o uso de hoje, estes limites gerariam: %(alertas)s.") if fired else _.gettext(
+            "Com o uso de hoje, estes limites não gerariam nenhum alerta novo.")
+        over = _.ngettext("%(quantidade)s alerta aberto seria resolvido.",
+                          "%(quantidade)s alertas abertos seriam resolvidos.", preview.resolved)
+    else:
+        said = _.gettext("Com o uso de hoje, estes limites geram agora: %(alertas)s.") if fired else _.gettext(
+            "Com o uso de hoje, estes limites não geram nenhum alerta novo.")
+        over = _.ngettext("%(quantidade)s alerta aberto é resolvido.",
+                          "%(quantidade)s alertas abertos são resolvidos.", preview.resolved)
+    said = said % {"alertas": fired} if fired else said
+    return f"{said} {over % {'quantidade': show.number(preview.resolved)}}" if preview.resolved else said
 
 
 def _counted(preview: PlanPreview, show: Format, _: Texts) -> list[str]:
     counts = (
         (preview.critical, _.ngettext("%(quantidade)s crítico", "%(quantidade)s críticos", preview.critical)),
         (preview.warning, _.ngettext("%(quantidade)s aviso", "%(quantidade)s avisos", preview.warning)),
-        (preview.resolved, _.ngettext(
-            "%(quantidade)s alerta resolvido", "%(quantidade)s alertas resolvidos", preview.resolved)),
-    )  # fmt: skip
+    )
     return [text % {"quantidade": show.number(count)} for count, text in counts if count]
 
 
