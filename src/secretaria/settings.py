@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     ptax_url: HttpUrl = "https://olinda.bcb.gov.br/olinda/servico/PTAX/versao/v1/odata"
     database_url: PostgresUrl | None = Field(default=None, repr=False)
     database_owner_url: PostgresUrl | None = Field(default=None, repr=False)
+    database_backup_url: PostgresUrl | None = Field(default=None, repr=False)
     redis_url: RedisUrl | None = Field(default=None, repr=False)
     whatsapp_app_secret: str | None = Field(default=None, repr=False)
     whatsapp_verify_token: str | None = Field(default=None, repr=False)

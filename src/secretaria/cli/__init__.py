@@ -11,6 +11,7 @@ import typer
 from secretaria.cli.access import api_keys, panel_tokens, users
 from secretaria.cli.accounts import accounts, erase, templates
 from secretaria.cli.audit import app as audit
+from secretaria.cli.backup import backup, restore
 from secretaria.cli.companies import app as companies
 from secretaria.cli.data import close, import_file, report
 from secretaria.cli.demo import app as demo
@@ -48,7 +49,7 @@ def options(
     """
 
 
-for function in (up, web, worker, migrate, doctor, close, report):
+for function in (up, web, worker, migrate, doctor, close, report, backup, restore):
     app.command()(function)
 app.command("import")(import_file)
 app.command()(erase)

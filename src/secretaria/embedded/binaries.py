@@ -70,7 +70,7 @@ def find_postgres(account: Account) -> PostgresBinaries:
                 f"PG_BIN: {folder} is PostgreSQL {binaries.version}; {POSTGRES_MAJOR_MIN} or newer is needed"
             )
         return binaries
-    for folder in (*wheel_postgres_folders(), *_system_postgres_folders()):
+    for folder in (*wheel_postgres_folders(), *system_postgres_folders()):
         binaries = _examine(_reachable_copy(folder, account), account)
         if binaries is not None and binaries.major >= POSTGRES_MAJOR_MIN:
             return binaries
@@ -89,7 +89,8 @@ def wheel_postgres_folders() -> list[Path]:
     return sorted(found, key=lambda folder: folder.parent.name, reverse=True)
 
 
-def _system_postgres_folders() -> list[Path]:
+def system_postgres_folders() -> list[Path]:
+    """The `bin` folders of distributions, newest first, then what PATH has."""
     found = [folder for pattern in _SYSTEM_POSTGRES for folder in Path("/").glob(pattern[1:])]
     found.sort(key=lambda folder: [int(digits) for digits in re.findall(r"\d+", str(folder))], reverse=True)
     on_path = shutil.which("postgres")
