@@ -106,6 +106,7 @@ class Application:
     operator_endpoint: OperatorEndpoint
     deliveries: DeliveryService
     delivery_log: DeliveryLogReads
+    webhook_client: WebhookClient
     dispatcher: Dispatcher
     alert_feeds: AlertFeedKeeper
     audit: AuditReads
@@ -127,6 +128,23 @@ async def application(
 
     Raises ConfigurationError when the server would acknowledge what is not on disk (store/database.py).
     """
+    built = _build(settings, endpoints, clock=clock, connections_max=connections_max)
+    await built.database.open()
+    try:
+        async with transaction(built.database.operator) as connection:
+            await check_server(connection)
+        for part in (built.ingest, built.hub, built.entitlements):
+            part.start()
+        yield built
+    finally:
+        ends = built.hub.stop, built.entitlements.stop, built.alert_feeds.stop, built.meta.close
+        for end in (*ends, built.webhook_client.close, built.ingest.close, built.live.close, built.database.close):
+            await end()
+
+
+def _build(
+    settings: Settings, endpoints: Endpoints, *, clock: Callable[[], datetime], connections_max: int
+) -> Application:
     database = Database.create(endpoints.database_url, connections_max=connections_max)
     live = Live(endpoints.redis_url)
     ingest = IngestService(database, live)
@@ -142,53 +160,44 @@ async def application(
     webhooks, mail = WebhookCourier(webhook_client, signing), _mail(database, settings, archive)
     couriers: dict[Channel, Courier] = {Channel.WEBHOOK: webhooks, Channel.MAIL: mail}
     alert_feeds = AlertFeedKeeper(database, AlertFeed(endpoints.redis_url), clock)
-    await database.open()
-    try:
-        async with transaction(database.operator) as connection:
-            await check_server(connection)
-        for part in (ingest, hub, entitlements):
-            part.start()
-        yield Application(
-            settings=settings,
-            endpoints=endpoints,
-            database=database,
-            live=live,
-            ingest=ingest,
-            alerts=AlertService(database, tell=ingest.tell),
-            alert_pages=AlertPages(database),
-            access=AccessService(database, clock=clock),
-            companies=CompanyService(database, settings, tell=ingest.tell),
-            plans=PlanService(database, tell=ingest.tell), plan_previews=PlanPreviews(database),
-            recording=RecordingService(database, ingest),
-            analytics=AnalyticsReads(database, settings),
-            reports=ReportService(database, settings),
-            archive=archive,
-            exports=ExportService(database, settings),
-            accounts=accounts,
-            account_details=AccountDetailsReads(database, accounts),
-            messages=MessageService(database, settings, tell=ingest.tell),
-            webhooks=WebhookService(database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets),
-            rate_cards=RateCardService(database), prices_in_force=PricesInForceReads(database),
-            periods=PeriodReads(database), views=PeriodViews(database), explain=ExplainReads(database),
-            overview=OverviewService(database), first_run=FirstRunReads(database),
-            meta_beside=MetaBesideReads(database), exchange_rates=ExchangeRateService(database, settings),
-            integrations=integrations,
-            meta=meta,
-            delivery_endpoints=EndpointService(database, signing, own_hosts=own_hosts),
-            operator_endpoint=OperatorEndpoint(database, settings, signing),
-            deliveries=DeliveryService(database), delivery_log=DeliveryLogReads(database),
-            dispatcher=Dispatcher(database, couriers, url=endpoints.database_url, clock=clock),
-            alert_feeds=alert_feeds,
-            audit=AuditReads(database),
-            entitlements=entitlements,
-            reservations=ReservationService(database, entitlements),
-            hub=hub,
-            clock=clock,
-        )
-    finally:
-        ends = hub.stop, entitlements.stop, alert_feeds.stop, meta.close, webhook_client.close, ingest.close
-        for end in (*ends, live.close, database.close):
-            await end()
+    return Application(
+        settings=settings,
+        endpoints=endpoints,
+        database=database,
+        live=live,
+        ingest=ingest,
+        alerts=AlertService(database, tell=ingest.tell),
+        alert_pages=AlertPages(database),
+        access=AccessService(database, clock=clock),
+        companies=CompanyService(database, settings, tell=ingest.tell),
+        plans=PlanService(database, tell=ingest.tell), plan_previews=PlanPreviews(database),
+        recording=RecordingService(database, ingest),
+        analytics=AnalyticsReads(database, settings),
+        reports=ReportService(database, settings),
+        archive=archive,
+        exports=ExportService(database, settings),
+        accounts=accounts,
+        account_details=AccountDetailsReads(database, accounts),
+        messages=MessageService(database, settings, tell=ingest.tell),
+        webhooks=WebhookService(database, settings, tell=ingest.tell, secrets_of=integrations.webhook_secrets),
+        rate_cards=RateCardService(database), prices_in_force=PricesInForceReads(database),
+        periods=PeriodReads(database), views=PeriodViews(database), explain=ExplainReads(database),
+        overview=OverviewService(database), first_run=FirstRunReads(database),
+        meta_beside=MetaBesideReads(database), exchange_rates=ExchangeRateService(database, settings),
+        integrations=integrations,
+        meta=meta,
+        delivery_endpoints=EndpointService(database, signing, own_hosts=own_hosts),
+        operator_endpoint=OperatorEndpoint(database, settings, signing),
+        deliveries=DeliveryService(database), delivery_log=DeliveryLogReads(database),
+        webhook_client=webhook_client,
+        dispatcher=Dispatcher(database, couriers, url=endpoints.database_url, clock=clock),
+        alert_feeds=alert_feeds,
+        audit=AuditReads(database),
+        entitlements=entitlements,
+        reservations=ReservationService(database, entitlements),
+        hub=hub,
+        clock=clock,
+    )
 
 
 def _meta(database: Database, settings: Settings, integrations: IntegrationService) -> MetaService:
