@@ -37,11 +37,14 @@ class Cell:
     hour: int | None = None
 
 
-_PRICED_BY: Final = "s.channel, s.direction, s.category, s.market, s.model, s.pricing_type"
+_PRICED_BY: Final = "channel, direction, category, market, model, pricing_type"
+_TOLD_BY: Final = f"{_PRICED_BY}, account_id, template_id, cost_center"
 _SUMS: Final = (
-    "sum(d.messages)::bigint, sum(d.tokens_input)::bigint, sum(d.tokens_output)::bigint, "
-    "sum(d.response_ms)::bigint, sum(d.response_count)::bigint"
+    "sum(d.messages)::bigint AS messages, sum(d.tokens_input)::bigint AS tokens_input, "
+    "sum(d.tokens_output)::bigint AS tokens_output, sum(d.response_ms)::bigint AS response_ms, "
+    "sum(d.response_count)::bigint AS response_count"
 )
+_SUMMED: Final = "messages, tokens_input, tokens_output, response_ms, response_count"
 _NOTHING: Final = {Column.ACCOUNT: "NULL::bigint", Column.TEMPLATE: "NULL::bigint", Column.COST_CENTER: "NULL::text"}
 
 
@@ -64,15 +67,20 @@ async def read_cells(
     narrowed = narrowed or {}
     day = "d.day" if stretches is None else "(%(stretches)s::date[])[width_bucket(d.day, %(stretches)s::date[])]"
     hour = "d.hour" if hourly else "NULL::smallint"
-    told_apart = ", ".join(f"s.{name}" if name in details else _NOTHING[name] for name in DETAILS)
-    only = "".join(f" AND s.{Column(name)} IS NOT DISTINCT FROM %(only_{name})s" for name in narrowed)
+    told_apart = ", ".join(f"{name if name in details else _NOTHING[name]} AS {name}" for name in DETAILS)
+    only = "".join(f" AND {Column(name)} IS NOT DISTINCT FROM %(only_{name})s" for name in narrowed)
+    # Uses are numbered first: days are then added up by two numbers, not by nine texts (50 ms to 17 for 54,000 rows).
+    # In order: of two cells that tie for the last unit of a band, always the same one gets it.
     cursor = await connection.execute(
-        f"SELECT {day} AS first_day, {hour} AS at_hour, {_PRICED_BY}, {told_apart}, {_SUMS} "  # noqa: S608  constant text
-        f"FROM {'usage_hourly' if hourly else 'usage_daily'} AS d "
-        "JOIN usage_series AS s ON s.company_id = d.company_id AND s.series_id = d.series_id "
-        f"WHERE d.company_id = %(company_id)s AND d.day >= %(start)s AND d.day < %(end)s{only} "
-        # In order: of two cells that tie for the last unit of a band, always the same one gets it.
-        f"GROUP BY d.company_id, 1, 2, {_PRICED_BY}, 9, 10, 11 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "WITH series AS MATERIALIZED (SELECT *, dense_rank() OVER (ORDER BY "  # noqa: S608  constant text
+        f"{_TOLD_BY}) AS number FROM (SELECT series_id, {_PRICED_BY}, {told_apart} "
+        f"FROM usage_series WHERE company_id = %(company_id)s{only}) AS s), "
+        f"sums AS MATERIALIZED (SELECT {day} AS first_day, {hour} AS at_hour, s.number, {_SUMS} "
+        f"FROM {'usage_hourly' if hourly else 'usage_daily'} AS d JOIN series AS s ON s.series_id = d.series_id "
+        "WHERE d.company_id = %(company_id)s AND d.day >= %(start)s AND d.day < %(end)s GROUP BY 1, 2, 3) "
+        f"SELECT first_day, at_hour, {_TOLD_BY}, {_SUMMED} FROM sums "
+        f"JOIN (SELECT DISTINCT number, {_TOLD_BY} FROM series) AS uses USING (number) "
+        "ORDER BY first_day, at_hour, number",
         {
             "company_id": company_id,
             "start": start,
@@ -81,17 +89,28 @@ async def read_cells(
             **{f"only_{name}": value for name, value in narrowed.items()},
         },
     )
-    return [_cell(row) for row in await cursor.fetchall()]
+    return _cells(await cursor.fetchall())
 
 
-def _cell(row: Sequence[Any]) -> Cell:
-    day, hour, channel, direction, category, market, model, pricing_type, *rest = row
-    account_id, template_id, cost_center, messages, tokens_input, tokens_output, response_ms, response_count = rest
-    of = Dimensions(
+def _cells(rows: Sequence[Sequence[Any]]) -> list[Cell]:
+    uses: dict[tuple[Any, ...], Dimensions] = {}
+    cells = []
+    for day, hour, *rest in rows:
+        key = tuple(rest[:9])
+        of = uses.get(key)
+        if of is None:
+            of = uses[key] = _use(*key)
+        messages, tokens_input, tokens_output, response_ms, response_count = rest[9:]
+        cells.append(Cell(UsageLine(day, of, messages, tokens_input, tokens_output), response_ms, response_count, hour))
+    return cells
+
+
+def _use(channel: str, direction: str, *rest: Any) -> Dimensions:
+    category, market, model, pricing_type, account_id, template_id, cost_center = rest
+    return Dimensions(
         Channel(channel), Direction(direction), category, market, model, account_id, template_id, cost_center,
         pricing_type,
     )  # fmt: skip
-    return Cell(UsageLine(day, of, messages, tokens_input, tokens_output), response_ms, response_count, hour)
 
 
 async def read_template_names(connection: Connection, company_id: int, template_ids: Collection[int]) -> dict[int, str]:
