@@ -1,7 +1,9 @@
 """Alerts in the panel: who sees which, what the address filters, who acknowledges, what the bars say of a plan."""
 
+import asyncio
 import html
 import re
+from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -15,8 +17,10 @@ from secretaria.core.forecast import ForecastOutcome
 from secretaria.core.limit import LimitState
 from secretaria.core.plan import LimitMetric, PlanTerms
 from secretaria.services import alert_pages
+from secretaria.services.alert_pages import AlertNews
 from secretaria.services.figures import LimitForecast, LimitUsage
 from secretaria.web.panel import plan_view
+from secretaria.web.panel.alert_watch import READ_EVERY_S, AlertWatch, PageAlerts
 from secretaria.web.panel.format import Format
 from secretaria.web.panel.i18n import texts
 from tests.plan_shop import use
@@ -371,3 +375,48 @@ async def test_a_stream_is_never_told_of_another_company_s_alerts(
             pass
         assert [toast["title"] for toast in event[1]["alerts"]] == ["Alheia"]
         assert event[1]["texts"]["alertas-todas"] == "(3)"
+
+
+async def test_many_pages_share_one_reading_and_each_takes_only_what_is_its_own(
+    application: Application, crossed: Shop
+) -> None:
+    readings = 0
+
+    async def read(seen: Mapping[int, int]) -> AlertNews:
+        nonlocal readings
+        readings += 1
+        return await application.alert_pages.news(seen)
+
+    watch = AlertWatch(read)
+    pages = [
+        PageAlerts(watch, [company_id], "pt-BR", seen=0, is_list=False, all_open=False)
+        for company_id in (crossed.ours, crossed.theirs) * 10
+    ]
+    found = await asyncio.gather(*(page.news() for page in pages))
+    assert readings == 1
+    for number, (counts, toasts) in enumerate(found):
+        company_id, own = ((crossed.ours, 2), (crossed.theirs, 1))[number % 2]
+        assert {toast["href"] for toast in toasts} == {f"/empresas/{company_id}/alertas"}
+        assert (len(toasts), counts.texts) == (own, {"alertas-empresa": f"({own})"})
+
+
+async def test_whoever_asks_while_a_reading_is_under_way_gets_a_later_one(application: Application, shop: Shop) -> None:
+    await limited(application, shop.ours, messages=100)
+    begun_s, under_way, go_on = [], asyncio.Event(), asyncio.Event()
+
+    async def read(seen: Mapping[int, int]) -> AlertNews:
+        begun_s.append(asyncio.get_running_loop().time())
+        found = await application.alert_pages.news(seen)
+        under_way.set()
+        await go_on.wait()
+        return found
+
+    watch = AlertWatch(read)
+    early = asyncio.create_task(watch.after({shop.ours: 0}))
+    await under_way.wait()
+    await use(application, shop.ours, "a-1", 85, application.clock())
+    late = asyncio.create_task(watch.after({shop.ours: 0}))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert [len((await asked).alerts) for asked in (early, late)] == [0, 1]
+    assert begun_s[1] - begun_s[0] >= READ_EVERY_S - 0.01
