@@ -47,6 +47,8 @@ ALTER TABLE period_counters
     ADD COLUMN token_price_max     numeric NOT NULL DEFAULT 0,
     ADD COLUMN swept_version       bigint,
     ADD COLUMN swept_at            timestamptz;
+-- Months that ended before there were alerts raise none.
+UPDATE period_counters SET decided = true WHERE period_start < (date_trunc('month', now()) - interval '1 month')::date;
 CREATE INDEX period_counters_undecided ON period_counters (company_id) WHERE NOT decided;
 
 -- limit_amount is the limit's version: another limit is another alert. episode counts what was resolved and crossed
@@ -131,6 +133,7 @@ CREATE TABLE deliveries (
     UNIQUE (company_id, message_id)
 );
 CREATE INDEX deliveries_waiting ON deliveries (company_id, endpoint_id, next_attempt_at) WHERE status = 'waiting';
+CREATE INDEX deliveries_by_id ON deliveries (delivery_id);
 CREATE INDEX deliveries_newest ON deliveries (company_id, created_at);
 CREATE INDEX deliveries_of_alert ON deliveries (company_id, about_company_id, alert_id);
 
