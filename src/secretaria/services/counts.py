@@ -157,7 +157,9 @@ def gathered() -> CollectorRegistry:
     """Return what this process counted, or all processes that share the folder."""
     if not SHARED_FOLDER:
         return REGISTRY
-    _forget_ended(Path(SHARED_FOLDER))
+    folder = Path(SHARED_FOLDER)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # whoever cleared it away cleared old counts, no more
+    _forget_ended(folder)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, SHARED_FOLDER)  # type: ignore[no-untyped-call]
     return registry
