@@ -17,11 +17,11 @@ from secretaria.store.database import Database, transaction
 from secretaria.store.standings import Counts, ListRow, Wanted
 
 PAGE_COMPANIES: Final = 50
-AT_ONCE_MAX: Final = 100
+AT_ONCE_MAX: Final = 50
 """Companies brought up to date while a reader waits; also how many are computed of one snapshot."""
 
-PASSES_MAX: Final = 100
-KEPT_FOR: Final = timedelta(minutes=2)
+PASSES_MAX: Final = 200
+KEPT_FOR: Final = timedelta(minutes=5)
 """A company that moves all the time is computed no more often than this unless it is on a screen."""
 
 PLANS_OFFERED_MAX: Final = 200

@@ -34,6 +34,7 @@ def rows_view(rows: Sequence[ListRow], show: Format, texts: Texts) -> View:
     for row in rows:
         key = f"e{row.company_id}"
         view.texts[f"{key}-alertas"] = show.number(row.open_alerts)
+        view.marks[f"{key}-alertas"] = {"data-kind": "open" if row.open_alerts else "none"}
         _row(view, key, row.standing, show, texts)
     return view
 
@@ -144,7 +145,7 @@ def _column(place: int, share: Fraction) -> str:
 def counts_view(counts: Counts, now: datetime, show: Format, texts: Texts) -> View:
     """Return the counts behind the filters, and what they and the order are as of."""
     view = View()
-    total = texts.ngettext("%(quantidade)s empresa", "%(quantidade)s empresas", counts.total)
+    total = texts.ngettext("%(quantidade)s empresa", "%(quantidade)s empresas", counts.total or 2)  # 0 empresas
     view.texts["n-total"] = total % {"quantidade": show.number(counts.total)}
     for name, count in counts.situations.items():
         view.texts[f"n-{name}"] = show.number(count)
