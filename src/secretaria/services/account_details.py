@@ -14,13 +14,14 @@ from secretaria.core.meta_cost import CategoryLine, CostSource, DayCost, reconci
 from secretaria.core.period import day_of, local_day
 from secretaria.core.price import Metric, PriceBook
 from secretaria.core.rating import Charge, Rating, UsageLine, rate_period
-from secretaria.services.accounts import AccountService, account_not_found
+from secretaria.services.accounts import AccountService, account_not_found, require_reader
 from secretaria.services.figures import local_time, rated_from
 from secretaria.services.meta_figures import MetaAccount, read_account
-from secretaria.services.scope import company_transaction
+from secretaria.services.scope import company_not_found, company_transaction
 from secretaria.store import accounts, companies, messages, prices, usage_reads
 from secretaria.store.accounts import Account
-from secretaria.store.database import Database
+from secretaria.store.companies import Company
+from secretaria.store.database import Connection, Database
 
 CATEGORIES: Final = ("UTILITY", "MARKETING", "AUTHENTICATION", "SERVICE")
 DAYS_BACK_MAX: Final = 366
@@ -95,48 +96,84 @@ class AccountDetailsReads:
         company_id = await self._accounts.company_of(caller, account_id)
         async with company_transaction(self._database, caller, company_id, snapshot=True) as connection:
             account = await accounts.read(connection, company_id, account_id)
-            company = await companies.read(connection, company_id)
-            if account is None or company is None:
+            if account is None:
                 raise account_not_found()
-            today = local_day(company.schedule, now)
-            day = today if day is None else day
-            if not today - timedelta(days=DAYS_BACK_MAX) <= day <= today:
-                raise InvalidInput("a day of the last year, today at most", code="day_out_of_range", pointer="date")
-            end = day + timedelta(days=1)
-            book = (await prices.read_books(connection, {company_id: company.currency}, start=day, end=end))[company_id]
-            usage = await usage_reads.read_days(
-                connection, company_id, start=rated_from(book, day), end=end, by_account=True
-            )
-            awaiting = await messages.count_awaiting_delivery(connection, company_id, account_id, day)
-            uncounted = await accounts.read_uncounted(connection, company_id, account_id, day)
-            meta = await read_account(
-                connection, company_id, account.phone_number_id, first=day, last=day, currency=company.currency,
-                is_only_account=len(await accounts.read_page(connection, company_id, after=0, limit=2)) == 1, now=now,
-            )  # fmt: skip
-        lines = [usage_day.line for usage_day in usage]
-        rating = _messages_of(account_id, lines, book, day)
-        own = [line for line in lines if line.day == day and line.dimensions.account_id == account_id]
-        estimated = {name: share.amount for name, share in rating.by_category().items() if name is not None}
-        estimated = dict.fromkeys(CATEGORIES, Decimal(0)) | estimated
-        cost = reconcile(day, estimated, meta.days.get(day), today=today, choice=meta.choice)
-        categories = _categories(own, rating, cost)
-        return AccountDetails(
-            account=account,
-            currency=company.currency,
-            day=day,
-            as_of=local_time(company.schedule, now),
-            categories=categories,
-            other=_messages(own, Direction.OUTBOUND) - sum(categories[name].messages for name in CATEGORIES),
-            inbound=_messages(own, Direction.INBOUND),
-            awaiting_delivery=awaiting,
-            uncounted=uncounted,
-            cost=cost,
-            total_shown=money.round_display(cost.total),
-            not_priced=_not_priced(rating, categories, cost),
-            prices=_used_prices(rating.charges, book),
-            meta=meta,
-            version=company.version,
-        )
+            return await _details(connection, account, await _read_day(connection, company_id, now, day))
+
+    async def page(
+        self, caller: Caller, company_id: int, now: datetime, *, after: int, limit: int
+    ) -> list[AccountDetails]:
+        """Return today's figures of up to `limit` accounts with an id above `after`, by id, all of one moment.
+
+        What they share is read once. Raises NotFound and NotAllowed.
+        """
+        caller.require_company(company_id)
+        require_reader(caller)
+        async with company_transaction(self._database, caller, company_id, snapshot=True) as connection:
+            found = await accounts.read_page(connection, company_id, after=after, limit=limit)
+            shared = await _read_day(connection, company_id, now, None)
+            return [await _details(connection, account, shared) for account in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """What the accounts of a company share on a day."""
+
+    company: Company
+    now: datetime
+    today: date
+    day: date
+    book: PriceBook
+    lines: list[UsageLine]
+    is_only_account: bool
+
+
+async def _read_day(connection: Connection, company_id: int, now: datetime, day: date | None) -> _Day:
+    company = await companies.read(connection, company_id)
+    if company is None:
+        raise company_not_found()
+    today = local_day(company.schedule, now)
+    day = today if day is None else day
+    if not today - timedelta(days=DAYS_BACK_MAX) <= day <= today:
+        raise InvalidInput("a day of the last year, today at most", code="day_out_of_range", pointer="date")
+    end = day + timedelta(days=1)
+    book = (await prices.read_books(connection, {company_id: company.currency}, start=day, end=end))[company_id]
+    usage = await usage_reads.read_days(connection, company_id, start=rated_from(book, day), end=end, by_account=True)
+    is_only_account = len(await accounts.read_page(connection, company_id, after=0, limit=2)) == 1
+    return _Day(company, now, today, day, book, [of.line for of in usage], is_only_account)
+
+
+async def _details(connection: Connection, account: Account, of: _Day) -> AccountDetails:
+    company_id, account_id, day = of.company.company_id, account.account_id, of.day
+    awaiting = await messages.count_awaiting_delivery(connection, company_id, account_id, day)
+    uncounted = await accounts.read_uncounted(connection, company_id, account_id, day)
+    meta = await read_account(
+        connection, company_id, account.phone_number_id, first=day, last=day, currency=of.company.currency,
+        is_only_account=of.is_only_account, now=of.now,
+    )  # fmt: skip
+    rating = _messages_of(account_id, of.lines, of.book, day)
+    own = [line for line in of.lines if line.day == day and line.dimensions.account_id == account_id]
+    estimated = {name: share.amount for name, share in rating.by_category().items() if name is not None}
+    estimated = dict.fromkeys(CATEGORIES, Decimal(0)) | estimated
+    cost = reconcile(day, estimated, meta.days.get(day), today=of.today, choice=meta.choice)
+    categories = _categories(own, rating, cost)
+    return AccountDetails(
+        account=account,
+        currency=of.company.currency,
+        day=day,
+        as_of=local_time(of.company.schedule, of.now),
+        categories=categories,
+        other=_messages(own, Direction.OUTBOUND) - sum(categories[name].messages for name in CATEGORIES),
+        inbound=_messages(own, Direction.INBOUND),
+        awaiting_delivery=awaiting,
+        uncounted=uncounted,
+        cost=cost,
+        total_shown=money.round_display(cost.total),
+        not_priced=_not_priced(rating, categories, cost),
+        prices=_used_prices(rating.charges, of.book),
+        meta=meta,
+        version=of.company.version,
+    )
 
 
 def _messages_of(account_id: int, lines: Sequence[UsageLine], book: PriceBook, day: date) -> Rating:

@@ -40,10 +40,9 @@ async def read_cards(application: Application, caller: Caller, company_id: int, 
     """Read up to CARDS_PAGE cards. Raises NotFound and NotAllowed."""
     now = application.clock()
     company = await application.companies.get(caller, company_id)
-    listed = await application.accounts.list(caller, company_id, after=after, limit=CARDS_PAGE + 1)
-    page = listed[:CARDS_PAGE]
-    found = [await application.account_details.details(caller, one.account_id, now) for one in page]
-    next_after = page[-1].account_id if len(listed) > CARDS_PAGE else None
+    listed = await application.account_details.page(caller, company_id, now, after=after, limit=CARDS_PAGE + 1)
+    found = listed[:CARDS_PAGE]
+    next_after = found[-1].account.account_id if len(listed) > CARDS_PAGE else None
     figures = company_figures(company, local_day(company.schedule, now))
     return Cards(company, figures, tuple(found), next_after)
 
