@@ -164,7 +164,7 @@ async def test_a_session_remembers_its_language_for_the_next_browser(client: htt
     client.cookies.clear()
     answer = await client.get(f"/empresas/{shop.ours}", headers=shop.cookie("ours") | {"Accept-Language": "pt-BR"})
     assert '<html lang="en">' in answer.text
-    assert "Send the first event" in answer.text
+    assert "First steps" in answer.text
 
 
 async def test_a_page_says_so_when_the_database_is_away_and_when_something_breaks(

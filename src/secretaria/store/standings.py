@@ -164,8 +164,8 @@ SITUATIONS: Final[Mapping[str, str]] = {
     "no_data": "s.no_data",
     "not_priced": "s.not_priced",
 }
-ATTENTION_UNKNOWN: Final = 5
-"""Companies that nothing was computed of yet stand last."""
+ATTENTION_UNKNOWN: Final = 2
+"""Companies that nothing was computed of yet stand where most of them will: among those without data."""
 
 # What a page is sorted by. Attention is ascending, and largest first within one kind.
 ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -173,7 +173,7 @@ ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "name": (NAME_FOLDED,),
     "cost": ("coalesce(s.cost, -1)",),
     "percent": ("coalesce(s.percent, -1)",),
-    "messages": ("coalesce(s.messages, -1)::numeric",),
+    "messages": ("coalesce(s.messages, 0)::numeric",),
 }
 
 

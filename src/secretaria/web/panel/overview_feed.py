@@ -94,5 +94,5 @@ def _ids(text: str) -> tuple[int, ...]:
         not (part.isascii() and part.isdigit() and len(part) <= _ID_DIGITS_MAX and int(part) <= COMPANY_ID_MAX)
         for part in parts
     ):
-        raise InvalidInput("ids is a list of company ids", code="invalid_company_ids", pointer="ids")
+        raise InvalidInput("ids is a list of company ids", code="invalid_identifier", pointer="ids")
     return tuple(int(part) for part in parts)

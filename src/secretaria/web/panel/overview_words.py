@@ -157,7 +157,7 @@ def _order_as_of(counts: Counts, now: datetime, show: Format, texts: Texts) -> s
     if not counts.behind:
         return ""
     if counts.behind_since is None:
-        sentence = texts.gettext("Calculando %(quantidade)s empresas; elas vêm por último até lá.")
+        sentence = texts.gettext("Calculando %(quantidade)s empresas; até lá elas ficam entre as sem dados.")
         return sentence % {"quantidade": show.number(counts.behind)}
     return texts.gettext("Ordem e contagens de %(hora)s; as linhas são de %(agora)s.") % {
         "hora": show.clock(counts.behind_since),
