@@ -12,6 +12,7 @@ from secretaria.core.price import Metric
 from secretaria.reports.labels import Labels
 from secretaria.services.explain import ExplainedLine, Explanation, MissingLine
 from secretaria.services.figures import RateUsed
+from secretaria.services.message_counting import SOURCE as WHATSAPP_SOURCE
 from secretaria.services.period_figures import Dimension, PriceUsed
 from secretaria.store.period_events import EventRow
 from secretaria.web.panel.analytics_query import PageQuery
@@ -150,7 +151,7 @@ def _event(row: EventRow, show: Format, texts: Texts) -> dict[str, str]:
     return {
         "at": f"{show.day(row.occurred_at.date())} {row.occurred_at:%H:%M:%S}",
         "id": f"…{row.wamid[-WAMID_CHARS_SHOWN:]}" if row.wamid else row.event_id,
-        "source": row.source,
+        "source": "WhatsApp" if row.source == WHATSAPP_SOURCE else row.source,
         "phone": f"****-{row.phone_last4}" if row.phone_last4 else UNKNOWN,
         "use": " · ".join(part for part in parts if part) or UNKNOWN,
         "direction": _("recebida") if row.direction == Direction.INBOUND else _("enviada"),
