@@ -12,7 +12,7 @@ from secretaria.core.access import PROCESS
 from secretaria.embedded.servers import Endpoints
 from secretaria.services import live
 from secretaria.web.panel import events
-from secretaria.web.panel.live_view import CompaniesFeed
+from secretaria.web.panel.overview_feed import OverviewFeed
 
 from .conftest import MEMBER, OPERATOR, PASSWORD, Complaints, Panel, log_in
 
@@ -58,12 +58,12 @@ def test_chart_and_table_follow_without_a_reload(
 
 
 def test_rows_of_the_list_follow_too(page: Page, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CompaniesFeed, "values_every_s", 0.5)
+    monkeypatch.setattr(OverviewFeed, "values_every_s", 0.5)
     log_in(page, panel)
     expect(page.locator("#conexao")).to_have_text("Ao vivo")
     panel.post_event("1", messages=7)
-    expect(page.locator(f"#e{panel.company_id}-mensagens")).to_have_text("7")
-    expect(page.locator(f"#e{panel.other_id}-mensagens")).to_have_text("0")
+    expect(page.locator(f"#e{panel.company_id}-enviadas")).to_have_text("7")
+    expect(page.locator(f"#e{panel.other_id}-enviadas")).to_have_text("—")
 
 
 def test_a_paused_page_stands_still_until_it_is_resumed_also_after_a_reload(page: Page, panel: Panel) -> None:
