@@ -16,7 +16,7 @@ from secretaria.embedded.servers import Endpoints
 from secretaria.outbound.fake_graph import FakeGraph
 from secretaria.services.demo import DemoAccess
 from secretaria.services.demo_history import COMPANIES
-from secretaria.services.demo_messages import ACCOUNTS, TEMPLATES, meta_world
+from secretaria.services.demo_messages import ACCOUNTS, CONNECTED, TEMPLATES, meta_world, whatsapp_since
 from secretaria.services.demo_plans import PLANS
 from secretaria.settings import Settings
 
@@ -121,7 +121,7 @@ def furnished(
         }
     )
     server = PanelServer(settings, endpoints, **({} if clock is None else {"clock": clock}))
-    with FakeGraph(meta_world(), port=port):
+    with FakeGraph(meta_world(whatsapp_since(CONNECTED, now)), port=port):
         server.start()
         try:
             yield server.run(lambda application: _furnish(server, application, now, days))

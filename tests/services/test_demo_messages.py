@@ -16,11 +16,13 @@ from secretaria.services.demo_messages import (
     ACCOUNTS,
     CONNECTED,
     TEMPLATES,
+    WHATSAPP_DAYS,
     accounts_of,
     messages_of,
     meta_world,
     report_of,
     webhook_body,
+    whatsapp_since,
 )
 
 MONDAY = date(2026, 11, 16)
@@ -103,3 +105,15 @@ def test_the_made_up_graph_counts_what_was_delivered():
     )
     assert volumes == delivered
     assert len(world.numbers) == 2
+
+
+def test_the_made_up_graph_tells_of_no_day_that_the_demo_did_not_send():
+    schedule = ZoneSchedule.single(CONNECTED.timezone)
+    end = day_end(schedule, MONDAY)
+    since = whatsapp_since(CONNECTED, end - timedelta(hours=1))
+    assert since == MONDAY - timedelta(days=WHATSAPP_DAYS)
+    points = meta_world(since).points
+    assert points is not None
+    begins = [point["start"] for point in points(int((end - timedelta(days=30)).timestamp()), int(end.timestamp()))]
+    first = day_start(schedule, since).timestamp()
+    assert first <= min(begins) < first + 86_400

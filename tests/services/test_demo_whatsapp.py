@@ -60,7 +60,7 @@ def whatsapp(application: Application) -> DemoWhatsApp:
 @pytest.fixture
 def service(application: Application, whatsapp: DemoWhatsApp, monkeypatch: pytest.MonkeyPatch) -> DemoService:
     monkeypatch.setattr(demo, "HISTORY_DAYS", 2)
-    monkeypatch.setattr(demo_whatsapp, "WHATSAPP_DAYS", 2)
+    monkeypatch.setattr(demo_messages, "WHATSAPP_DAYS", 2)
     return DemoService(
         application.database,
         access=application.access,

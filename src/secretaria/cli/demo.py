@@ -130,13 +130,14 @@ async def running_traffic(application: "Application", fake_graph_port: int | Non
     import asyncio
 
     from secretaria.outbound.fake_graph import FakeGraph
-    from secretaria.services.demo_messages import meta_world
+    from secretaria.services.demo_messages import CONNECTED, meta_world, whatsapp_since
 
     def tell(ended: asyncio.Task[None]) -> None:
         if not ended.cancelled() and ended.exception() is not None:
             print_note(f"The demo's live traffic ended: {ended.exception()}")
 
-    with nullcontext() if fake_graph_port is None else FakeGraph(meta_world(), port=fake_graph_port):
+    world = meta_world(whatsapp_since(CONNECTED, application.clock()))
+    with nullcontext() if fake_graph_port is None else FakeGraph(world, port=fake_graph_port):
         task = asyncio.create_task(_traffic(application, pull=fake_graph_port is not None), name="demo-traffic")
         task.add_done_callback(tell)
         try:

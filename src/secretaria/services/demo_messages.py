@@ -100,6 +100,11 @@ Report = tuple[DemoAccount, str, dict[str, Any]]
 """What Meta says of one message: of which account, under which key of `value`, and what."""
 
 
+def whatsapp_since(company: DemoCompany, now: datetime) -> date:
+    """Return the first local day of a company's WhatsApp, in a demo that is made now."""
+    return local_day(ZoneSchedule.single(company.timezone), now) - timedelta(days=WHATSAPP_DAYS)
+
+
 def accounts_of(company: DemoCompany) -> list[DemoAccount]:
     """Return the accounts of a made-up company."""
     return [account for account in ACCOUNTS if account.company is company]
@@ -186,8 +191,11 @@ def webhook_body(reports: Iterable[Report]) -> bytes:
     return json.dumps(body).encode()
 
 
-def meta_world() -> World:
-    """Return what the fake Graph API knows: the connected company's numbers, and what its messages came to."""
+def meta_world(since: date = date.min) -> World:
+    """Return what the fake Graph API knows: the connected company's numbers, and what its messages came to.
+
+    It tells of nothing before the local day `since`: what the demo never sent, Meta never charged.
+    """
     accounts = accounts_of(CONNECTED)
     return World(
         waba_id=accounts[0].waba_id,
@@ -195,15 +203,15 @@ def meta_world() -> World:
             Number(row.phone_number_id, row.display_phone_number, f"{CONNECTED.name} {row.name}", row.quality_rating)
             for row in accounts
         ],
-        points=lambda start, end: _points(accounts, start, end),
+        points=lambda start, end: _points(accounts, since, start, end),
     )
 
 
-def _points(accounts: Sequence[DemoAccount], start: int, end: int) -> Iterator[dict[str, Any]]:
+def _points(accounts: Sequence[DemoAccount], since: date, start: int, end: int) -> Iterator[dict[str, Any]]:
     """Yield the half hours of [start, end) in unix seconds; failed messages cost nothing and are not listed."""
     until = datetime.fromtimestamp(end, UTC)
     schedule = ZoneSchedule.single(CONNECTED.timezone)
-    first = local_day(schedule, datetime.fromtimestamp(start, UTC))
+    first = max(since, local_day(schedule, datetime.fromtimestamp(start, UTC)))
     volumes: dict[tuple[int, str, str, str], int] = {}
     for account in accounts:
         for number in range((local_day(schedule, until) - first).days + 1):

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from secretaria.core.access import PROCESS
 from secretaria.core.errors import DuplicateKey, NotFound
 from secretaria.core.event import Direction, UsageEvent
-from secretaria.core.period import local_day
+from secretaria.core.period import day_start, local_day
 from secretaria.core.whatsapp import Status
 from secretaria.inbound.whatsapp import signature_of
 from secretaria.services.accounts import AccountService
@@ -24,7 +24,6 @@ from secretaria.services.demo_history import DemoCompany, live_answer
 from secretaria.services.demo_messages import (
     CONNECTED,
     TEMPLATES,
-    WHATSAPP_DAYS,
     DemoAccount,
     DemoMessage,
     Report,
@@ -33,6 +32,7 @@ from secretaria.services.demo_messages import (
     report_of,
     turn_of,
     webhook_body,
+    whatsapp_since,
 )
 from secretaria.services.ingest import IngestService
 from secretaria.services.integrations import IntegrationService
@@ -117,23 +117,23 @@ class DemoWhatsApp:
         heapq.heapify(self._waiting)
 
     async def fill(self, pairs: Sequence[Pair], begin: datetime, end: datetime) -> int:
-        """Tell of the messages from `begin` to `end`, WHATSAPP_DAYS back at most; return their number.
+        """Tell of the messages from `begin` to `end`, whole days and WHATSAPP_DAYS back at most; return their number.
 
         Accounts made just now (in a demo of before there were any) get all of these days; twice is once.
         """
-        oldest = end - timedelta(days=WHATSAPP_DAYS)
-        begin = oldest if self._has_new_accounts else max(begin, oldest)
         await self.learn(pairs)
         told = 0
         reports: list[Report] = []
         for wanted, company in pairs:
-            first, last = local_day(company.schedule, begin), local_day(company.schedule, end)
+            first, last = whatsapp_since(wanted, end), local_day(company.schedule, end)
+            since = day_start(company.schedule, first)
+            since = since if self._has_new_accounts else max(begin, since)
             for account in accounts_of(wanted):
                 if account.phone_number_id not in self._known:
                     continue
                 for number in range((last - first).days + 1):
                     for message in messages_of(account, first + timedelta(days=number), end):
-                        if message.at >= begin:
+                        if message.at >= since:
                             told += 1
                             reports.append(report_of(message, message.outcome, message.at))
         remaining = iter(reports)
