@@ -54,7 +54,7 @@ report: $(VENV)/.runtime ## Write a report into ./reports: make report COMPANY_I
 		$(if $(PERIOD),--period "$(PERIOD)") $(if $(LOCALE),--locale "$(LOCALE)")
 
 screenshots: $(VENV)/.dev browser ## Redraw docs/images from a demo
-	@$(BIN)/python tests/browser/screenshots.py
+	@$(BIN)/python -m tests.browser.screenshots
 
 lock: $(VENV)/.dev ## Write requirements*.txt anew from requirements*.in (pins, hashes, no host names)
 	@$(LOCK) requirements.in requirements-build.in -o requirements.txt
