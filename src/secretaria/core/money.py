@@ -48,6 +48,10 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
     return result
 
 
+plus: Final = _EXACT.add
+"""Add two amounts without losing a digit: total() for sums that grow one by one."""
+
+
 def divided(amount: Decimal, per: int) -> Decimal:
     """Divide by 1, 10, 100 or 1000 by moving the point: exact by nature."""
     return _EXACT.scaleb(amount, _SCALES[per])

@@ -29,9 +29,11 @@ from secretaria.services.rated_cells import (
     Question,
     RatedCell,
     RatedDays,
-    figures_by,
-    figures_of,
+    Sum,
+    joined,
     read_rated,
+    sum_of,
+    sums_by,
 )
 from secretaria.services.scope import company_transaction
 from secretaria.store import period_reads
@@ -131,8 +133,9 @@ class PeriodViews:
             book = await read_book(connection, company, whole)
             reading = _Reading(connection, company, book, wanted.step, columns, now)
             cells = await reading.cells(begun, of=begun)
+            sums = sums_by(cells, reading.place_in(begun))
             used = await period_reads.read_days_used(connection, company_id)
-            previous = None if before is None else await reading.previous(begun, before, cells, first_used=used[0])
+            previous = None if before is None else await reading.previous(begun, before, sums, first_used=used[0])
             shares = await read_shares(
                 connection, company_id, book, begun, wanted.dimension, by_day=cells, narrowed=columns
             )
@@ -143,8 +146,8 @@ class PeriodViews:
             as_of=local_time(company.schedule, now),
             version=company.version,
             currency=book.currency,
-            total=figures_of(cells),
-            buckets=reading.buckets(begun, cells),
+            total=joined(sums.values()),
+            buckets=reading.buckets(begun, sums),
             shares=shares,
             previous=previous,
             first_day=used[0],
@@ -210,40 +213,50 @@ class _Reading:
         return await read_rated(self.connection, self.company.company_id, self.book, question, self.known)
 
     async def previous(
-        self, begun: Period, before: Period, cells: Sequence[RatedCell], *, first_used: date | None
+        self, begun: Period, before: Period, sums: Mapping[int, Sum], *, first_used: date | None
     ) -> Previous:
-        """Return the earlier period beside ours: [1-19 October and 20 October until 14:00] beside 1-20 November."""
+        """Return the earlier period beside ours: [1-19 October and 20 October until 14:00] beside 1-20 November.
+
+        sums are those of our own buckets.
+        """
         today, hour = local_hour(self.company.schedule, self.now)
         is_cut = begun.end > today
         until = day_start(self.company.schedule, before.end)
-        ours = list(cells)
+        ours = list(sums.values())
         if is_cut:
             cut_day = before.end - _DAY
             until = min(day_start(self.company.schedule, cut_day) + hour * _HOUR, until)
             theirs = await self.cells(Period(before.start, cut_day), of=before)
             theirs += await self._until(cut_day, hour, of=before)
-            if self.step == Step.HOUR:
-                ours = [of for of in cells if (of.cell.line.day, of.cell.hour or 0) < (today, hour)]
-            elif self.step == Step.DAY:
-                ours = [of for of in cells if of.cell.line.day < today] + await self._until(today, hour, of=begun)
-            else:
-                eve = Period(begun.start, today)
-                ours = await self.cells(eve, of=begun) + await self._until(today, hour, of=begun)
+            ours = await self._ours_until(begun, sums, (today, hour))
         else:
             theirs = await self.cells(before, of=before)
-        by_bucket = figures_by(theirs, self._place_in(before))
+        by_bucket = sums_by(theirs, self.place_in(before))
         # Nothing is known of buckets before the first use; one that begins where the period was cut is not compared.
         cut_at = (before.end - _DAY, hour) if is_cut else (before.end, 0)
         known_from = (first_used or before.end, 0)
         known = [known_from <= place < cut_at for place in self._places(before)]
         return Previous(
-            before, local_time(self.company.schedule, until), is_cut, figures_of(theirs), figures_of(ours),
+            before, local_time(self.company.schedule, until), is_cut, joined(by_bucket.values()), joined(ours),
             tuple(
-                by_bucket.get(number, NOTHING) if number < len(known) and known[number] else None
+                _figures(by_bucket, number) if number < len(known) and known[number] else None
                 for number in range(len(self._places(begun)))
             ),
             first_used is not None and first_used <= before.start,
         )  # fmt: skip
+
+    async def _ours_until(self, begun: Period, sums: Mapping[int, Sum], cut_at: tuple[date, int]) -> list[Sum]:
+        """Return the sums of our own period up to an hour of today: whole buckets, and what is between."""
+        if self.step == Step.WEEK:
+            cells = await self.cells(Period(begun.start, cut_at[0]), of=begun)
+            whole = [sum_of(cells)]
+        else:
+            is_hourly = self.step == Step.HOUR
+            places, end = self._places(begun), cut_at if is_hourly else (cut_at[0], 0)
+            whole = [of for number, of in sums.items() if places[number] < end]
+            if is_hourly:
+                return whole
+        return [*whole, sum_of(await self._until(*cut_at, of=begun))]
 
     async def _until(self, day: date, hour: int, *, of: Period) -> list[RatedCell]:
         if hour == 0:
@@ -265,17 +278,16 @@ class _Reading:
         end = min(day_end(self.company.schedule, day), self.now)
         return max(-((start - end) // _HOUR), 0)
 
-    def _place_in(self, period: Period) -> "_Place":
+    def place_in(self, period: Period) -> "_Place":
+        """Return what finds the bucket of a cell."""
         return _Place(self._places(period))
 
-    def buckets(self, period: Period, cells: Sequence[RatedCell]) -> tuple[Bucket, ...]:
+    def buckets(self, period: Period, sums: Mapping[int, Sum]) -> tuple[Bucket, ...]:
         """Return the buckets of a period, gaps as zeros."""
-        places = self._places(period)
-        found = figures_by(cells, _Place(places))
         made = []
-        for number, (day, hour) in enumerate(places):
+        for number, (day, hour) in enumerate(self._places(period)):
             start, end = self._bounds(period, day, hour)
-            made.append(Bucket(start, end, day, found.get(number, NOTHING), unfinished=end > self.now))
+            made.append(Bucket(start, end, day, _figures(sums, number), unfinished=end > self.now))
         return tuple(made)
 
     def _bounds(self, period: Period, day: date, hour: int) -> tuple[datetime, datetime]:
@@ -287,6 +299,10 @@ class _Reading:
         start = day_start(schedule, day) + hour * _HOUR
         end = min(start + _HOUR, day_end(schedule, day))
         return local_time(schedule, start), local_time(schedule, end)
+
+
+def _figures(sums: Mapping[int, Sum], number: int) -> Figures:
+    return sums[number].figures if number in sums else NOTHING
 
 
 class _Place:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from secretaria.core import money
 from secretaria.core.charge_part import ChargePart, charge_parts
@@ -20,6 +20,7 @@ from secretaria.store.period_reads import Cell, Column
 from secretaria.store.usage_reads import DayUsage
 
 _Key = TypeVar("_Key", bound=Hashable)
+_ZERO: Final = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,43 +164,103 @@ def value_of(cell: Cell, column: Column) -> object:
     return value
 
 
+class Sum:
+    """Figures that grow, cell by cell and sum by sum: a total is made of what its parts have added up already.
+
+    What was priced is told apart from what was not: a cost of nothing known is None, and no cost of zero.
+    """
+
+    __slots__ = (
+        "_amount", "_inbound", "_is_missing", "_is_priced", "_missing_messages", "_missing_tokens", "_outbound",
+        "_response_count", "_response_ms", "_tokens_input", "_tokens_output",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._inbound = self._outbound = self._tokens_input = self._tokens_output = 0
+        self._response_ms = self._response_count = 0
+        self._amount, self._is_priced, self._is_missing = _ZERO, False, False
+        self._missing_messages = self._missing_tokens = 0
+
+    def add(self, of: RatedCell) -> None:
+        """Add a cell and its parts."""
+        cell = of.cell
+        line = cell.line
+        if line.dimensions.direction is Direction.INBOUND:
+            self._inbound += line.messages
+        else:
+            self._outbound += line.messages
+        self._tokens_input += line.tokens_input
+        self._tokens_output += line.tokens_output
+        self._response_ms += cell.response_ms
+        self._response_count += cell.response_count
+        for part in of.parts:
+            if part.amount is not None:
+                self._is_priced = True
+                self._amount = money.plus(self._amount, part.amount)
+            else:
+                self._is_missing = True
+                if part.charge.metric is Metric.MESSAGES:
+                    self._missing_messages += part.quantity
+                else:
+                    self._missing_tokens += part.quantity
+
+    def join(self, other: "Sum") -> None:
+        """Add what another sum has."""
+        self._inbound += other._inbound
+        self._outbound += other._outbound
+        self._tokens_input += other._tokens_input
+        self._tokens_output += other._tokens_output
+        self._response_ms += other._response_ms
+        self._response_count += other._response_count
+        self._amount = money.plus(self._amount, other._amount)
+        self._is_priced = self._is_priced or other._is_priced
+        self._is_missing = self._is_missing or other._is_missing
+        self._missing_messages += other._missing_messages
+        self._missing_tokens += other._missing_tokens
+
+    @property
+    def figures(self) -> Figures:
+        """What it has come to."""
+        cost = None if self._is_missing and not self._is_priced else self._amount
+        return Figures(
+            self._inbound, self._outbound, self._tokens_input, self._tokens_output, self._response_ms,
+            self._response_count, cost, self._missing_messages, self._missing_tokens,
+        )  # fmt: skip
+
+
+def sums_by(rated: Iterable[RatedCell], key_of: Callable[[Cell], _Key]) -> dict[_Key, Sum]:
+    """Return the sums by key, in the order the keys are first met."""
+    sums: dict[_Key, Sum] = {}
+    for of in rated:
+        key = key_of(of.cell)
+        found = sums.get(key)
+        if found is None:
+            found = sums[key] = Sum()
+        found.add(of)
+    return sums
+
+
+def joined(sums: Iterable[Sum]) -> Figures:
+    """Return the figures of several sums together."""
+    whole = Sum()
+    for one in sums:
+        whole.join(one)
+    return whole.figures
+
+
+def sum_of(rated: Iterable[RatedCell]) -> Sum:
+    """Return the sum of cells and their parts."""
+    whole = Sum()
+    for of in rated:
+        whole.add(of)
+    return whole
+
+
 def figures_of(rated: Iterable[RatedCell]) -> Figures:
-    """Return the sums of cells and their parts."""
-    found = figures_by(rated, lambda _: None)
-    return found.get(None, NOTHING)
+    """Return the figures of cells and their parts."""
+    return sum_of(rated).figures
 
 
 def figures_by(rated: Iterable[RatedCell], key_of: Callable[[Cell], _Key]) -> dict[_Key, Figures]:
-    """Return the sums by key, in the order the keys are first met."""
-    groups: dict[_Key, list[RatedCell]] = {}
-    for of in rated:
-        groups.setdefault(key_of(of.cell), []).append(of)
-    return {key: _sums(group) for key, group in groups.items()}
-
-
-def _sums(rated: Sequence[RatedCell]) -> Figures:
-    inbound = outbound = tokens_input = tokens_output = response_ms = response_count = 0
-    amounts: list[Decimal] = []
-    missing = {Metric.MESSAGES: 0, Metric.TOKENS: 0}
-    is_missing = False
-    for of in rated:
-        line = of.cell.line
-        if line.dimensions.direction == Direction.INBOUND:
-            inbound += line.messages
-        else:
-            outbound += line.messages
-        tokens_input += line.tokens_input
-        tokens_output += line.tokens_output
-        response_ms += of.cell.response_ms
-        response_count += of.cell.response_count
-        for part in of.parts:
-            if part.amount is None:
-                is_missing = True
-                missing[part.charge.metric] += part.quantity
-            else:
-                amounts.append(part.amount)
-    cost = None if is_missing and not amounts else money.total(amounts)
-    return Figures(
-        inbound, outbound, tokens_input, tokens_output, response_ms, response_count, cost,
-        missing[Metric.MESSAGES], missing[Metric.TOKENS],
-    )  # fmt: skip
+    """Return the figures by key, in the order the keys are first met."""
+    return {key: of.figures for key, of in sums_by(rated, key_of).items()}

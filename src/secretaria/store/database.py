@@ -71,10 +71,12 @@ async def transaction(
     """
     try:
         async with pool.connection() as connection, connection.transaction():
-            if snapshot:  # before the first query, or the server refuses it
-                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # One question for both; what says REPEATABLE READ stands before the first query, or the server refuses it.
+            settings = ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"] if snapshot else []
             if company_id is not None:
-                await connection.execute("SELECT set_config('app.company_id', %s, true)", (str(company_id),))
+                settings.append(f"SET LOCAL app.company_id = '{company_id:d}'")
+            if settings:
+                await connection.execute("; ".join(settings), prepare=False)
             yield connection
     except PoolTimeout as error:
         raise Unavailable("the database has no connection to spare; try again") from error
