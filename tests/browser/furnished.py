@@ -62,6 +62,7 @@ class Furnished:
         tabs = ("empresa", "plano", "financeiro", "chaves", "webhooks", "usuarios", "registro")
         return {
             "companies": "/empresas",
+            "companies-found": "/empresas?q=%28demo%29",
             "companies-none": "/empresas?q=xyz",
             "company": own,
             "company-new": f"/empresas/{self.new_id}",

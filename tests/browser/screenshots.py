@@ -36,7 +36,7 @@ PDF_SCALE = 1.25
 PICTURES = {
     "panel-en": ("analytics", 1280, "light", "en", None),
     "panel-pt-BR": ("analytics", 1280, "light", "pt-BR", None),
-    "companies": ("companies", 1280, "light", "en", None),
+    "companies": ("companies-found", 1280, "light", "en", None),
     "alerts": ("alerts", 1280, "light", "en", 900),
     "explain": ("explain", 1280, "light", "en", 1_100),
     "phone-dark": ("analytics", 360, "dark", "pt-BR", 1_400),

@@ -54,7 +54,7 @@ async def test_only_finished_days_that_meta_told_of_are_compared(
     assert found is not None
     assert (found.first, found.last, found.days) == (date(2026, 11, 18), date(2026, 11, 19), 2)
     # 20 messages at 0.095 USD and 5.00; Meta's later word on the 19th stands, and today is not compared.
-    assert (found.estimated, found.meta, found.difference) == (Decimal("9.50"), Decimal("9.25"), Decimal("0.25"))
+    assert (found.estimated, found.meta, found.difference) == (Decimal("9.50"), Decimal("9.25"), Decimal("-0.25"))
     assert (found.lower_bound, found.currency, found.pulled_at) == (False, "BRL", PULLED)
 
 

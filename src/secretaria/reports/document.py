@@ -134,9 +134,11 @@ def _plan(page: Page) -> list[Section]:
     bars = []
     for of in plan.limits:
         used, limit = amount_text(page, of.metric, of.used), amount_text(page, of.metric, of.limit)
+        # Cut as the panel cuts it: 99,99 % is not yet 100.
+        share = money.cut(of.percent, 1) if of.percent >= 1 else of.percent
         bars.append({
             "label": say(of.metric),
-            "text": say("of limit", used=used, limit=limit, percent=show.percent(of.percent)),
+            "text": say("of limit", used=used, limit=limit, percent=show.percent(share)),
             "share": float(min(of.percent / 100, Decimal(1))),
             "state": of.state,
             "state_text": say(of.state),

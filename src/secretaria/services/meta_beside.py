@@ -14,6 +14,7 @@ from secretaria.services.period_figures import begun_part, read_book, read_compa
 from secretaria.services.rated_cells import Question, read_rated
 from secretaria.services.scope import company_transaction
 from secretaria.store import integrations, meta_costs
+from secretaria.store.companies import Company
 from secretaria.store.database import Connection, Database
 from secretaria.store.meta_costs import Figure
 
@@ -37,8 +38,8 @@ class MetaBeside:
 
     @property
     def difference(self) -> Decimal | None:
-        """Our estimate less Meta's figure."""
-        return None if self.meta is None else self.estimated - self.meta
+        """Meta's figure less our estimate, as an account's card has it."""
+        return None if self.meta is None else self.meta - self.estimated
 
 
 class MetaBesideReads:
@@ -55,31 +56,38 @@ class MetaBesideReads:
         caller.require_company(company_id)
         caller.require_scope(Scope.ANALYTICS_READ)
         async with company_transaction(self._database, caller, company_id, snapshot=True) as connection:
-            found = await integrations.read(connection, company_id)
-            if found is None or found.waba_id is None:
-                return None
-            company = await read_company(connection, company_id)
-            begun = begun_part(company, period, now)
-            of = TotalSource.MESSAGES, found.waba_id
-            first, last = begun.start, begun.end - timedelta(days=1)
-            pulled = await meta_costs.read_days(connection, company_id, *of, first=first, last=last)
-            whole = {day: row for day, row in pulled.items() if row.whole}
-            if not whole:
-                return None
-            reported = await meta_costs.read_newest(connection, company_id, *of, first=first, last=last)
-            book = await read_book(connection, company, begun)
-            amounts = await _estimated(connection, company_id, book, Period(min(whole), max(whole) + timedelta(days=1)))
-        known = [amount for day in whole for amount in amounts.get(day, ()) if amount is not None]
-        return MetaBeside(
-            first=min(whole),
-            last=max(whole),
-            days=len(whole),
-            currency=book.currency,
-            estimated=money.total(known),
-            lower_bound=any(amount is None for day in whole for amount in amounts.get(day, ())),
-            meta=_converted([one for one in reported if one.day in whole], book),
-            pulled_at=min(row.pulled_at for row in whole.values()),
-        )
+            return await read_meta_beside(connection, await read_company(connection, company_id), period, now)
+
+
+async def read_meta_beside(
+    connection: Connection, company: Company, period: Period, now: datetime
+) -> MetaBeside | None:
+    """Return both in the caller's own snapshot; raises InvalidInput."""
+    company_id = company.company_id
+    found = await integrations.read(connection, company_id)
+    if found is None or found.waba_id is None:
+        return None
+    begun = begun_part(company, period, now)
+    of = TotalSource.MESSAGES, found.waba_id
+    first, last = begun.start, begun.end - timedelta(days=1)
+    pulled = await meta_costs.read_days(connection, company_id, *of, first=first, last=last)
+    whole = {day: row for day, row in pulled.items() if row.whole}
+    if not whole:
+        return None
+    reported = await meta_costs.read_newest(connection, company_id, *of, first=first, last=last)
+    book = await read_book(connection, company, begun)
+    amounts = await _estimated(connection, company_id, book, Period(min(whole), max(whole) + timedelta(days=1)))
+    known = [amount for day in whole for amount in amounts.get(day, ()) if amount is not None]
+    return MetaBeside(
+        first=min(whole),
+        last=max(whole),
+        days=len(whole),
+        currency=book.currency,
+        estimated=money.total(known),
+        lower_bound=any(amount is None for day in whole for amount in amounts.get(day, ())),
+        meta=_converted([one for one in reported if one.day in whole], book),
+        pulled_at=min(row.pulled_at for row in whole.values()),
+    )
 
 
 async def _estimated(

@@ -1,10 +1,12 @@
 """The audit log's words for people: actions and fields in the reader's language; unknown ones as they are stored."""
 
+import contextlib
 import re
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
+from secretaria.core.price import default_whatsapp_prices
 from secretaria.core.rate_card import PRODUCT_CARD
 from secretaria.core.tax_id import shown_cnpj
 from secretaria.web.panel.format import Format
@@ -12,9 +14,11 @@ from secretaria.web.panel.i18n import Texts
 
 VALUE_CHARS_MAX: Final = 200
 UNKNOWN: Final = "—"
+PRODUCT_SOURCE: Final = default_whatsapp_prices()[0][-1]
 # As services/prices.py writes the prices and rates that a company began with.
-_PRICE: Final = re.compile(r"(messages|tokens) (\d[\d.]*) ([A-Z]{3}) per (\d+) from (\d{4}-\d\d-\d\d) (\(.*\))")
-_RATE: Final = re.compile(r"(1 [A-Z]{3}) = (\d[\d.]*) ([A-Z]{3}) from (\d{4}-\d\d-\d\d) (\(.*\))")
+_PRICE: Final = re.compile(r"(messages|tokens) (\d[\d.]*) ([A-Z]{3}) per (\d+) from (\d{4}-\d\d-\d\d) \((.*)\)")
+_RATE: Final = re.compile(r"(1 [A-Z]{3}) = (\d[\d.]*) ([A-Z]{3}) from (\d{4}-\d\d-\d\d) \((.*)\)")
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def action_text(action: str, sentences: Texts) -> str:
@@ -124,11 +128,11 @@ def value_text(name: str, value: Any, sentences: Texts) -> str:
         return _cut("; ".join(value_text(name, item, sentences) for item in value))
     if isinstance(value, dict):
         return _cut("; ".join(f"{part}: {value_text(part, item, sentences)}" for part, item in value.items()))
-    return _cut(_money_text(str(value), sentences))
+    return _cut(_figure_text(str(value), sentences))
 
 
-def _money_text(text: str, sentences: Texts) -> str:
-    """Return a price or a rate in the reader's words and numbers; anything else as it is."""
+def _figure_text(text: str, sentences: Texts) -> str:
+    """Return a price, a rate or a day in the reader's words and numbers; anything else as it is."""
     _, show = sentences.gettext, Format(sentences.locale)
     if price := _PRICE.fullmatch(text):
         metric, amount, currency, per, day, source = price.groups()
@@ -136,10 +140,16 @@ def _money_text(text: str, sentences: Texts) -> str:
     elif rate := _RATE.fullmatch(text):
         base, amount, currency, day, source = rate.groups()
         words = f"{base} = {{}}"
+    elif _DAY.fullmatch(text):
+        with contextlib.suppress(ValueError):  # what only looks like a day stays
+            return show.day_full(date.fromisoformat(text))
+        return text
     else:
         return text
+    if source == PRODUCT_SOURCE:
+        source = _("documento do produto")
     since = _("desde %(dia)s") % {"dia": show.day_full(date.fromisoformat(day))}
-    return f"{words.format(show.exact(Decimal(amount), currency))} {since} {source}"
+    return f"{words.format(show.exact(Decimal(amount), currency))} {since} ({source})"
 
 
 def _values(sentences: Texts) -> dict[tuple[str, str], str]:
