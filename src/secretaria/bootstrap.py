@@ -22,6 +22,7 @@ from secretaria.services.alert_feed import AlertFeedKeeper
 from secretaria.services.alert_pages import AlertPages
 from secretaria.services.alerts import AlertService
 from secretaria.services.analytics import AnalyticsReads
+from secretaria.services.analytics_page import AnalyticsPageReads
 from secretaria.services.audit import AuditReads
 from secretaria.services.companies import CompanyService
 from secretaria.services.courier import Courier, WebhookCourier
@@ -84,6 +85,7 @@ class Application:
     plan_previews: PlanPreviews
     recording: RecordingService
     analytics: AnalyticsReads
+    analytics_page: AnalyticsPageReads
     reports: ReportService
     archive: ReportArchive
     exports: ExportService
@@ -172,7 +174,7 @@ def _build(
         companies=CompanyService(database, settings, tell=ingest.tell),
         plans=PlanService(database, tell=ingest.tell), plan_previews=PlanPreviews(database),
         recording=RecordingService(database, ingest),
-        analytics=AnalyticsReads(database, settings),
+        analytics=AnalyticsReads(database, settings), analytics_page=AnalyticsPageReads(database),
         reports=ReportService(database, settings),
         archive=archive,
         exports=ExportService(database, settings),

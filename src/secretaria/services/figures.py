@@ -174,6 +174,20 @@ class Summary:
     alerts: list[AlertFigures]
     version: int
 
+    @property
+    def plan_month(self) -> "PlanMonth":
+        """What the plan's bars show of it."""
+        return PlanMonth(self.period, self.plan, self.alerts)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMonth:
+    """The part of a summary that a plan's bars are made of: the local month, what is used of it, its alerts."""
+
+    period: Interval
+    plan: PlanUsage | None
+    alerts: list[AlertFigures]
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryPoint:

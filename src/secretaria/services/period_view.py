@@ -123,36 +123,64 @@ class PeriodViews:
         """Return a view. Raises InvalidInput (as PeriodReads.read, and step_too_fine), NotFound, NotAllowed."""
         caller.require_company(company_id)
         caller.require_scope(Scope.ANALYTICS_READ)
-        columns = narrowed_columns(wanted.narrowed)
         async with company_transaction(self._database, caller, company_id, snapshot=True) as connection:
-            company = await read_company(connection, company_id)
-            begun = begun_part(company, wanted.period, now)
-            require_step(wanted.step, begun)
-            before = earlier_period(begun, wanted.comparison)
-            whole = begun if before is None else Period(min(before.start, begun.start), max(before.end, begun.end))
-            book = await read_book(connection, company, whole)
-            reading = _Reading(connection, company, book, wanted.step, columns, now)
-            cells = await reading.cells(begun, of=begun)
-            sums = sums_by(cells, reading.place_in(begun))
-            used = await period_reads.read_days_used(connection, company_id)
-            previous = None if before is None else await reading.previous(begun, before, sums, first_used=used[0])
-            shares = await read_shares(
-                connection, company_id, book, begun, wanted.dimension, by_day=cells, narrowed=columns
-            )
-        return PeriodView(
-            company=company_figures(company, local_day(company.schedule, now)),
-            wanted=wanted,
-            begun=begun,
-            as_of=local_time(company.schedule, now),
-            version=company.version,
-            currency=book.currency,
-            total=joined(sums.values()),
-            buckets=reading.buckets(begun, sums),
-            shares=shares,
-            previous=previous,
-            first_day=used[0],
-            last_day=used[1],
-        )
+            return await read_view(connection, await read_company(connection, company_id), wanted, now)
+
+
+async def read_view(connection: Connection, company: Company, wanted: Wanted, now: datetime) -> PeriodView:
+    """Return a view in the caller's own snapshot; raises InvalidInput."""
+    view, _ = await _read(connection, company, wanted, now, until=None)
+    return view
+
+
+async def read_view_and_month(
+    connection: Connection, company: Company, wanted: Wanted, now: datetime
+) -> tuple[PeriodView, list[RatedCell]]:
+    """Return a view, and the cells by day of the whole month that today is in, which most views have read anyway."""
+    today = local_day(company.schedule, now)
+    month = month_of(today)
+    is_held = wanted.period.start <= month.start and today < wanted.period.end
+    if is_held and wanted.step == Step.DAY and not wanted.narrowed:
+        view, cells = await _read(connection, company, wanted, now, until=month.end)
+        return view, [of for of in cells if of.cell.line.day in month]
+    view = await read_view(connection, company, wanted, now)
+    book = await read_book(connection, company, month)
+    return view, await read_rated(connection, company.company_id, book, Question(month, coarse=True))
+
+
+async def _read(
+    connection: Connection, company: Company, wanted: Wanted, now: datetime, *, until: date | None
+) -> tuple[PeriodView, list[RatedCell]]:
+    """Return a view, and its own cells with those of later days (clocks ahead of ours) before `until`."""
+    company_id, columns = company.company_id, narrowed_columns(wanted.narrowed)
+    begun = begun_part(company, wanted.period, now)
+    require_step(wanted.step, begun)
+    before = earlier_period(begun, wanted.comparison)
+    around = Period(begun.start, max(begun.end, until or begun.end))
+    whole = around if before is None else Period(min(before.start, begun.start), max(before.end, around.end))
+    book = await read_book(connection, company, whole)
+    reading = _Reading(connection, company, book, wanted.step, columns, now, around)
+    every = await reading.cells(around, of=around)
+    cells = every if around == begun else [of for of in every if of.cell.line.day in begun]
+    sums = sums_by(cells, reading.place_in(begun))
+    used = await period_reads.read_days_used(connection, company_id)
+    previous = None if before is None else await reading.previous(begun, before, sums, first_used=used[0])
+    shares = await read_shares(connection, company_id, book, begun, wanted.dimension, by_day=cells, narrowed=columns)
+    view = PeriodView(
+        company=company_figures(company, local_day(company.schedule, now)),
+        wanted=wanted,
+        begun=begun,
+        as_of=local_time(company.schedule, now),
+        version=company.version,
+        currency=book.currency,
+        total=joined(sums.values()),
+        buckets=reading.buckets(begun, sums),
+        shares=shares,
+        previous=previous,
+        first_day=used[0],
+        last_day=used[1],
+    )
+    return view, every
 
 
 def require_step(step: Step, period: Period) -> None:
@@ -185,7 +213,7 @@ def _month_back(day: date) -> date:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What the steps of one view share."""
+    """What the steps of one view share. around: the days read of our own period."""
 
     connection: Connection
     company: Company
@@ -193,6 +221,7 @@ class _Reading:
     step: Step
     narrowed: Mapping[Column, object]
     now: datetime
+    around: Period
     known: RatedDays = field(default_factory=dict)
 
     async def cells(self, period: Period, *, of: Period) -> list[RatedCell]:
@@ -248,7 +277,7 @@ class _Reading:
     async def _ours_until(self, begun: Period, sums: Mapping[int, Sum], cut_at: tuple[date, int]) -> list[Sum]:
         """Return the sums of our own period up to an hour of today: whole buckets, and what is between."""
         if self.step == Step.WEEK:
-            cells = await self.cells(Period(begun.start, cut_at[0]), of=begun)
+            cells = await self.cells(Period(begun.start, cut_at[0]), of=self.around)
             whole = [sum_of(cells)]
         else:
             is_hourly = self.step == Step.HOUR
@@ -256,7 +285,7 @@ class _Reading:
             whole = [of for number, of in sums.items() if places[number] < end]
             if is_hourly:
                 return whole
-        return [*whole, sum_of(await self._until(*cut_at, of=begun))]
+        return [*whole, sum_of(await self._until(*cut_at, of=self.around))]
 
     async def _until(self, day: date, hour: int, *, of: Period) -> list[RatedCell]:
         if hour == 0:

@@ -67,7 +67,11 @@ def card_values(cards: Cards, show: Format, *, here: str, after: int) -> dict[st
 
 async def accounts_count(application: Application, caller: Caller, company_id: int) -> str:
     """Return how many accounts a company has, as the tab says it."""
-    found = len(await application.accounts.list(caller, company_id, limit=PAGE_ACCOUNTS_MAX))
+    return accounts_text(len(await application.accounts.list(caller, company_id, limit=PAGE_ACCOUNTS_MAX)))
+
+
+def accounts_text(found: int) -> str:
+    """Return a count of accounts as the tab says it; no more than a page of them was counted."""
     return f"{found}+" if found == PAGE_ACCOUNTS_MAX else str(found)
 
 

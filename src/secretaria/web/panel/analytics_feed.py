@@ -46,7 +46,7 @@ class AnalyticsFeed:
         mine = {key: text for key, text in found.texts.items() if not _is_chart(key)}
         show = Format(self._locale, view.company.timezone)
         today = local_day(self._company.schedule, view.as_of)
-        mine_with_plan = with_plan(View(mine, dict(found.marks)), summary, show)
+        mine_with_plan = with_plan(View(mine, dict(found.marks)), summary.plan_month, show)
         versions = {company_id: min(view.version, summary.version)}
         return Snapshot(mine_with_plan, view.as_of, versions, show, today)
 

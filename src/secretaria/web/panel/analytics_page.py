@@ -7,15 +7,14 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
-from secretaria.bootstrap import Application
-from secretaria.core.access import Caller
 from secretaria.core.period import local_day
 from secretaria.services.period_figures import Bucket
 from secretaria.services.period_view import DAYS_MAX_BY, Comparison, PeriodView, Step, earlier_period
 from secretaria.services.scope import COMPANY_ID_MAX
+from secretaria.store.companies import Company
 from secretaria.web.auth import application_of
 from secretaria.web.panel import plan_view
-from secretaria.web.panel.account_pages import accounts_count
+from secretaria.web.panel.account_pages import accounts_text
 from secretaria.web.panel.alert_words import alert_row
 from secretaria.web.panel.analytics_query import (
     COMPARISONS,
@@ -39,7 +38,6 @@ from secretaria.web.panel.person import person_of, visitor_of, zone_sentence
 from secretaria.web.panel.problems import PanelRoute
 from secretaria.web.panel.render import locale_of, page
 
-RECENT_ALERTS: Final = 3
 DATE_FIELDS: Final = ("de", "ate")
 
 router = APIRouter(route_class=PanelRoute, include_in_schema=False)
@@ -51,19 +49,22 @@ async def analytics(request: Request, company_id: Annotated[int, Path(ge=1, le=C
     caller, user = await person_of(request)
     application, locale = application_of(request), locale_of(request, user.locale)
     now, sentences = application.clock(), texts(locale)
-    company = await application.companies.get(caller, company_id)
-    query = parse(request.query_params, local_day(company.schedule, now), sentences)
-    view = await application.views.read(caller, company_id, query.wanted, now)
+
+    def asked(company: Company) -> PageQuery:
+        return parse(request.query_params, local_day(company.schedule, now), sentences)
+
+    blocks = await application.analytics_page.read(caller, company_id, lambda company: asked(company).wanted, now)
+    view = blocks.view
+    query = asked(blocks.company)
     show = Format(locale, view.company.timezone)
     every_row = request.query_params.get("linhas") == EVERY_ROW
     found = shown(view, query, show, sentences, every_row=every_row)
-    summary = await application.analytics.summary(caller, company_id, now)
-    with_plan(found.view, summary, show)
+    with_plan(found.view, blocks.month, show)
     here = f"/empresas/{company_id}/analytics"
     values = {
         "company": view.company,
         "zone": zone_sentence(view.company, show, now),
-        "accounts": await accounts_count(application, caller, company_id),
+        "accounts": accounts_text(blocks.accounts),
         "texts": found.view.texts | watermark(now, now, show, sentences).texts,
         "marks": found.view.marks,
         "scope": urlencode({"escopo": "analytics", "empresa": company_id}) + _and(query.query()),
@@ -73,9 +74,9 @@ async def analytics(request: Request, company_id: Annotated[int, Path(ge=1, le=C
         **_choices(view, query, here, sentences),
         **_links(query, company_id),
         **_blocks(view, query, found, show, sentences),
-        "plan": plan_view.shape(summary, show, sentences),
-        "meta": await _meta(application, caller, company_id, query, show),
-        "alerts": await _recent_alerts(application, caller, company_id, show),
+        "plan": plan_view.shape(blocks.month, show, sentences),
+        "meta": None if blocks.meta is None else meta_words(blocks.meta, show, sentences),
+        "alerts": [alert_row(alert, show, sentences) for alert in blocks.recent],
     }
     status = 422 if query.problems else 200
     return page(request, "analytics.html", values, locale=locale, visitor=visitor_of(caller, user), status=status)
@@ -90,23 +91,6 @@ def _typed(request: Request, query: PageQuery) -> dict[str, str]:
 
 def _and(query: str) -> str:
     return f"&{query}" if query else ""
-
-
-async def _recent_alerts(
-    application: Application, caller: Caller, company_id: int, show: Format
-) -> list[dict[str, str]]:
-    found = await application.alerts.page(caller, company_id, limit=RECENT_ALERTS)
-    return [alert_row(alert, show, texts(show.locale)) for alert in found]
-
-
-async def _meta(
-    application: Application, caller: Caller, company_id: int, query: PageQuery, show: Format
-) -> dict[str, str] | None:
-    """Return Meta's figure beside ours; what the view is narrowed to cannot be told apart in Meta's."""
-    if query.narrowed:
-        return None
-    found = await application.meta_beside.read(caller, company_id, query.period, application.clock())
-    return None if found is None else meta_words(found, show, texts(show.locale))
 
 
 def _choices(view: PeriodView, query: PageQuery, here: str, sentences: Texts) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from secretaria.bootstrap import Application
 from secretaria.core.access import Caller, Scope
 from secretaria.services.analytics import HistoryPeriod
-from secretaria.services.figures import History, Summary
+from secretaria.services.figures import History, PlanMonth, Summary
 from secretaria.settings import Settings
 from secretaria.web.panel import figures, plan_view
 from secretaria.web.panel.figures import PeriodUsage, View
@@ -159,12 +159,12 @@ def company_cards(summary: Summary, show: Format, *, unset: Sequence[str]) -> Vi
     }
     view = figures.cards(periods, show, sentences)
     view.texts["sem-preco-frase"] = figures.not_priced_sentence(periods["mes"], show, sentences, unset=unset)
-    return with_plan(view, summary, show)
+    return with_plan(view, summary.plan_month, show)
 
 
-def with_plan(view: View, summary: Summary, show: Format) -> View:
+def with_plan(view: View, month: PlanMonth, show: Format) -> View:
     """Add the plan's bars to a page's strings and marks."""
-    bars = plan_view.bars(summary, show, texts(show.locale))
+    bars = plan_view.bars(month, show, texts(show.locale))
     view.texts.update(bars.texts)
     view.marks.update(bars.marks)
     return view

@@ -72,7 +72,7 @@ async def company(request: Request, company_id: CompanyId) -> Response:
         "charts": {"custo": COST_CHART, "mensagens": MESSAGES_CHART},
         "days": [f"d{number}" for number in range(DAYS_SHOWN)],
         "scope": urlencode({"escopo": "empresa", "empresa": company_id}),
-        "plan": plan_view.shape(summary, show, texts(locale)),
+        "plan": plan_view.shape(summary.plan_month, show, texts(locale)),
     }
     return page(request, "company.html", values, locale=locale, visitor=visitor_of(caller, user))
 

@@ -11,7 +11,7 @@ from secretaria.core.crossing import AlertKind, AlertLevel
 from secretaria.core.forecast import ForecastOutcome
 from secretaria.core.limit import CRITICAL_PERCENT, LimitState
 from secretaria.core.plan import LimitMetric
-from secretaria.services.figures import AlertFigures, LimitUsage, PlanUsage, Summary
+from secretaria.services.figures import AlertFigures, LimitUsage, PlanMonth, PlanUsage
 from secretaria.web.panel.alert_words import level_name, metric_name, when
 from secretaria.web.panel.figures import View
 from secretaria.web.panel.format import BOUND, NBSP, UNKNOWN, Format
@@ -51,13 +51,13 @@ class PlanShape:
     unlimited: str
 
 
-def shape(summary: Summary, show: Format, texts: Texts) -> PlanShape | None:
+def shape(month: PlanMonth, show: Format, texts: Texts) -> PlanShape | None:
     """Return what the template loops over; None without a plan."""
-    plan = summary.plan
+    plan = month.plan
     if plan is None:
         return None
     limited = {of.metric for of in plan.limits}
-    start, end = summary.current.start.date(), summary.current.end.date()
+    start, end = month.period.start.date(), month.period.end.date()
     return PlanShape(
         name=plan.name,
         cycle=show.day_range(start, end),
@@ -87,9 +87,9 @@ def _place(percent: Decimal) -> str:
     return f"{money.round_display(capped * 100 / SCALE_PERCENT)}%"
 
 
-def bars(summary: Summary, show: Format, texts: Texts) -> View:
+def bars(month: PlanMonth, show: Format, texts: Texts) -> View:
     """Return the strings, widths and states of all limits."""
-    view, plan = View(), summary.plan
+    view, plan = View(), month.plan
     for of in plan.limits if plan else ():
         key = f"plano-{_NAMES[of.metric]}"
         used = Decimal(of.percent)
@@ -97,7 +97,7 @@ def bars(summary: Summary, show: Format, texts: Texts) -> View:
         view.texts[f"{key}-parte"] = UNKNOWN if unknown else _bounded(of, _share(used, show))
         view.texts[f"{key}-estado"] = level_name(_LEVELS[of.state], texts) if of.state in _LEVELS else ""
         view.texts[f"{key}-usado"] = _used_of(of, plan, show, texts)
-        view.texts[f"{key}-previsao"] = forecast_sentence(of, summary.alerts, show, texts)
+        view.texts[f"{key}-previsao"] = forecast_sentence(of, month.alerts, show, texts)
         view.texts[f"{key}-teto"] = CAP if used > SCALE_PERCENT else ""
         view.marks[f"{key}-estado"] = {"data-kind": of.state.value}
         view.marks[f"{key}-barra"] = {"width": _place(used), "data-kind": of.state.value}
