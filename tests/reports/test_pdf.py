@@ -42,6 +42,13 @@ def test_it_says_whose_it_is_of_when_and_what_it_came_to() -> None:
         assert sentence in text, sentence
 
 
+def test_a_price_that_always_held_names_no_day() -> None:
+    report = sample.report()
+    text = text_of(replace(report, prices=(replace(report.prices[0], effective_from=date.min),)), "en")
+    assert "the start" in text
+    assert "Jan 0001" not in text
+
+
 def test_english_is_english_throughout() -> None:
     text = text_of(sample.report(), "en")
     for sentence in ("Monthly report · November 2026", "Partial", "Mean response time", "≥ R$380.49", "Day by day", "Page 1 of 3"):

@@ -50,6 +50,14 @@ def test_an_unknown_cost_is_an_empty_cell() -> None:
     assert sheet["G3"].value is not None
 
 
+def test_a_price_that_always_held_has_an_empty_cell_as_no_spreadsheet_knows_its_day() -> None:
+    report = sample.report()
+    since = [date.min, date(2025, 7, 1)]
+    lines = tuple(replace(report.prices[0], effective_from=day) for day in since)
+    rows = list(opened(written(replace(report, prices=lines)))["Preços usados"].iter_rows(min_row=2, max_row=3, values_only=True))
+    assert [row[8] for row in rows] == [None, datetime(2025, 7, 1)]  # noqa: DTZ001 - a spreadsheet's day has no zone
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_text_is_a_text_whatever_it_looks_like(text: str) -> None:
     report = sample.report()

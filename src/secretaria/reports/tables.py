@@ -176,7 +176,9 @@ def prices(page: Page) -> Section:
 
 def _since(page: Page, day: date | None) -> str:
     """Return from when on a price or rate holds; the first one of its kind holds for all earlier days too."""
-    return page.say("always") if day is None or day >= page.report.period.end else page.show.day_full(day)
+    if day is None or day == date.min or day >= page.report.period.end:
+        return page.say("always")
+    return page.show.day_full(day)
 
 
 def _unit_price(page: Page, line: PriceLine) -> str:

@@ -178,6 +178,11 @@ def _share_label(say: Labels, dimension: str, share: Share) -> str | None:
     return share.label or (say.known(share.key) if dimension in {"category", "direction"} else None)
 
 
+def _since(day: date | None) -> date | None:
+    """Return from when on a price holds, None for always: a spreadsheet knows no day before 1900."""
+    return None if day == date.min else day
+
+
 def _prices(book: _Book, report: UsageReport) -> None:
     say, currency = book.say, report.owner.currency
     names = ("item", "market", "quantity", "unit price", "price currency", "per", "rate", "amount", "since", "source")
@@ -187,7 +192,7 @@ def _prices(book: _Book, report: UsageReport) -> None:
         item = price_name(say, line)
         amount = Money(line.amount, currency)
         book.row(sheet, [item, line.market, line.quantity, price, line.currency, line.per, line.rate, amount,
-                         line.effective_from, say.source(line.source or "")])  # fmt: skip
+                         _since(line.effective_from), say.source(line.source or "")])  # fmt: skip
     for used in report.rates:
         pair = f"{used.base} → {used.quote}"
         cells: list[Cell | Money] = [pair, None, None, None, None, None, used.rate, None, used.effective_from]
