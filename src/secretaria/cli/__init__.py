@@ -26,6 +26,15 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 _REFUSED = (ConfigurationError, InvalidInput, NotAllowed, NotFound)
 
+# What lists the ids there are, where the one that was given does not exist.
+_LISTED_BY = {
+    "company_not_found": "company list",
+    "plan_not_found": "plan list",
+    "key_not_found": "api-key list",
+    "user_not_found": "user list",
+    "account_not_found": "account list --company ID",
+}
+
 app = typer.Typer(
     name="secretaria",
     add_completion=False,
@@ -81,7 +90,9 @@ def main() -> None:
     except SecretariaError as error:
         if debug:
             raise
-        fail(error.message, EXIT_USAGE if isinstance(error, _REFUSED) else EXIT_FAILED)
+        listed_by = _LISTED_BY.get(error.code)
+        hint = f": `secretaria {listed_by}` shows what there is" if listed_by else ""
+        fail(f"{error.message}{hint}", EXIT_USAGE if isinstance(error, _REFUSED) else EXIT_FAILED)
     except OSError as error:
         if debug:
             raise

@@ -50,7 +50,7 @@ def import_file(  # noqa: PLR0917 - typer tells options from arguments by their 
 
     CSV: the first line names the columns, out of id, source, time, company_id, type, direction, messages,
     tokens_input, tokens_output, response_ms, wamid, category, account_id, template_id, model, cost_center, country,
-    corrects_source, corrects_id. NDJSON: one CloudEvent a line, as POST /api/usage takes it.
+    reservation_id, corrects_source, corrects_id. NDJSON: one CloudEvent a line, as POST /api/usage takes it.
 
     Rejected lines are listed in FILE.errors.csv, and the exit code is 1. An interrupted import goes on where it
     stopped when the same command is given again.

@@ -80,6 +80,7 @@ def remove(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fal
             f"The login {state.access.email} is disabled. Make your own: "
             f"{command_line('user create you@example.com --role operator')}"
         )
+        print_note("Start without it from now on: `secretaria up`; `make run` and `up --demo` make another demo.")
 
 
 @dataclass(frozen=True)
