@@ -140,3 +140,9 @@ def test_the_content_hash_ignores_how_the_same_thing_was_written() -> None:
         form % (',"time":"2026-11-20T15:00:00.000001Z"', '"messages":1,"model":"m"'),
     ]
     assert len({content(body) for body in [same[0], *other]}) == 4
+
+
+def test_a_direction_that_is_none_is_told_what_there_is_and_not_repeated() -> None:
+    event = {"specversion": "1.0", "id": "a", "source": "b", "type": "usage.recorded", "data": {"direction": "secret", "messages": 1}}
+    (refused,) = parse({"content-type": "application/json"}, json.dumps(event).encode()).rejected
+    assert (refused.code, refused.message) == ("invalid_value", "data.direction is inbound or outbound")

@@ -185,6 +185,8 @@ _EXPLANATIONS = (
 
 def _explain(message: str) -> tuple[str, str]:
     """Return our stable code for one of msgspec's messages, and the message without its Python type names."""
+    if message.startswith("Invalid enum value") and message.endswith("`$.data.direction`"):
+        return "invalid_value", "data.direction is inbound or outbound"
     code = next((code for part, code in _EXPLANATIONS if part in message), "invalid_type")
     return code, message.replace("`$.", "`").replace(" | null", "")
 
