@@ -2,7 +2,10 @@
 
 import base64
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -131,3 +134,19 @@ def test_a_message_is_never_unsigned_nor_signed_without_end(count: int) -> None:
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
         headers("a", NOW.replace(tzinfo=None), b"", [SPECIFIED])
+
+
+def test_the_documented_code_verifies_what_we_sign_and_nothing_else() -> None:
+    text = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE) if "def is_ours" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    is_ours, now, body = names["is_ours"], datetime.now(UTC), b'{"type":"test.ping"}'
+    new, old, other = create_secret(), create_secret(), create_secret()
+    made = headers("alert_1", now, body, [new, old])
+    assert is_ours(new, made, body)
+    assert is_ours(old, made, body)
+    assert not is_ours(other, made, body)
+    assert not is_ours(new, made, body + b" ")
+    assert not is_ours(new, made | {"webhook-id": "alert_2"}, body)
+    assert not is_ours(new, headers("alert_1", now - timedelta(minutes=6), body, [new]), body)
