@@ -327,6 +327,15 @@ async def test_a_message_that_cannot_be_taken_is_refused_alone(
     assert [(row["index"], row["code"]) for row in both.json()["rejected"]] == [(0, code)]
 
 
+async def test_a_message_s_unknown_status_is_told_what_there_is_and_not_repeated(
+    client: httpx2.AsyncClient, account_id: int, sender: dict[str, str]
+) -> None:
+    message = {"account_id": account_id, "wamid": "wamid.A", "direction": "outbound", "status": "secret"}
+    answer = await client.post("/api/messages", json=message, headers=sender)
+    assert "status is one of sent, delivered, read" in answer.text
+    assert "secret\"" not in answer.text
+
+
 async def test_one_number_is_one_account_of_whichever_company(
     client: httpx2.AsyncClient, shop: Shop, account_id: int
 ) -> None:

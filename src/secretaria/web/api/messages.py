@@ -71,6 +71,14 @@ def _parsed(value: Any) -> tuple[list[SentMessage], list[Rejection]]:
     return messages, rejected
 
 
+def _explain(message: str) -> str:
+    """Return msgspec's message, but for an enum's: what there is instead of what was sent."""
+    for name, values in (("direction", Direction), ("status", Status)):
+        if message.startswith("Invalid enum value") and message.endswith(f"`$.{name}`"):
+            return f"{name} is one of {', '.join(values)}"
+    return message.replace("`$.", "`")
+
+
 def _message(index: int, item: Any) -> SentMessage | tuple[str, str]:
     refusal = refuse_strings(item)
     if refusal is not None:
@@ -82,7 +90,7 @@ def _message(index: int, item: Any) -> SentMessage | tuple[str, str]:
     try:
         body = msgspec.convert(item, MessageBody)
     except msgspec.ValidationError as error:
-        return "invalid_value", str(error)
+        return "invalid_value", _explain(str(error))
     for name in ("id", "wamid"):
         text = getattr(body, name)
         if text is not None and not is_identifier(text):
