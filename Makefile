@@ -21,7 +21,7 @@ LOCALE ?=
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help setup run test lint bench bench-full report screenshots lock browser clean
+.PHONY: help setup run test test-long lint bench bench-full report screenshots lock browser clean
 
 help: ## Show this help
 	@echo "Usage: make TARGET"
@@ -32,8 +32,11 @@ setup: $(VENV)/.dev ## Create .venv with everything the tests and linters need
 run: $(VENV)/.runtime ## Start PostgreSQL, Valkey, the panel and a demo; Ctrl-C stops them, data is kept in ./var
 	@exec $(BIN)/secretaria up --demo
 
-test: $(VENV)/.dev browser lint ## Linters, then the whole suite against real PostgreSQL and Valkey
-	@$(BIN)/python -m pytest -rs -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+test: $(VENV)/.dev browser lint ## Linters, then the suite against real PostgreSQL and Valkey
+	@$(BIN)/python -m pytest -rs -n $(TEST_WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
+
+test-long: $(VENV)/.dev browser ## What takes minutes more: kills at every named point, every page under axe
+	@$(BIN)/python -m pytest -rs -m long $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check

@@ -32,7 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 DATABASE = "furnished_panel"
 WIDTHS = (1280, 768, 360, 320)
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 NOT_FOUND = {"missing", "verify-unknown"}
 OTHER_THAN_PAGES = re.compile(
     r"^/(api|_|estatico|webhooks|metrics|healthz|readyz|openapi.json|docs)\b|\.(pdf|\{extension\})$"

@@ -6,11 +6,10 @@ It sends every event in the same order each time it runs, so a second run repeat
 import asyncio
 import sys
 
-from tests.shop import NOW, OPERATOR, event
-
 from secretaria.services.ingest import IngestService
 from secretaria.store.database import Database
 from secretaria.store.live import Live
+from tests.shop import NOW, OPERATOR, event
 
 
 async def main(database_url: str, redis_url: str, companies: list[int], events: int) -> None:

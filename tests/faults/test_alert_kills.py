@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.services.test_crossings import make_plan
-from tests.shop import make_company, rows
 
 from secretaria.core.errors import ConfigurationError
 from secretaria.embedded.servers import Endpoints
+from tests.services.test_crossings import make_plan
+from tests.shop import make_company, rows
 
 PROGRAM = Path(__file__).with_name("alert_writer.py")
 COMPANIES = 20
@@ -20,7 +20,11 @@ EVENTS = 6
 LIMIT = 6  # the last event crosses: what was lost there, no later usage would repair
 LINES = 2
 RUNS_MAX = 30
-POINTS = ("crossing.decided", "alert.inserted", "alert.enqueued", "group.counted", "group.committed")
+POINTS = (
+    "alert.enqueued",
+    "group.counted",
+    *(pytest.param(point, marks=pytest.mark.long) for point in ("crossing.decided", "alert.inserted", "group.committed")),
+)
 
 
 def write(endpoints: Endpoints, companies: list[int], failpoint: str = "") -> int:
