@@ -150,6 +150,15 @@ async def test_events_come_newest_first_a_page_at_a_time_each_once(application: 
     assert [*chain(*narrowed)] == [f"e-{number}" for number in range(1, EVENTS_PAGE + 7, 2)]
 
 
+async def test_a_metric_s_events_are_those_that_used_it(application: Application) -> None:
+    company_id = (await application.companies.create(OPERATOR, "Clínica", now=NOW)).company_id
+    now = datetime.now(UTC)
+    events = [event("words", messages=1, tokens_input=0, tokens_output=0), event("thought", messages=0, tokens_input=9)]
+    await application.ingest.submit(key_of(company_id), [*enumerate(events)], now=now)
+    found = {metric: [*chain(*await read_all(application, company_id, metric=metric))] for metric in Metric}
+    assert found == {Metric.MESSAGES: ["words"], Metric.TOKENS: ["thought"]}
+
+
 async def test_events_far_apart_are_found_too(application: Application) -> None:
     company_id = (await application.companies.create(OPERATOR, "Clínica", now=NOW)).company_id
     count = 2 * HOURS_READ_MAX + 5

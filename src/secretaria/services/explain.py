@@ -128,7 +128,9 @@ class ExplainReads:
             # By day, as a rate is stale or not on the day it was used.
             question = Question(begun, narrowed=columns)
             rated = [_only(of, metric) for of in await read_rated(connection, company_id, book, question)]
-            page = await _read_page(connection, company, begun, columns, key) if events else _Page((), None)
+            page = _Page((), None)
+            if events:
+                page = await _read_page(connection, company, begun, columns, metric=metric, before=key)
         lines = _lines(prices_used(rated))
         missing = _missing(part for of in rated for part in of.parts if part.amount is None)
         total = None if missing and not lines else money.total(line.amount for line in lines)
@@ -236,6 +238,8 @@ async def _read_page(
     company: Company,
     period: Period,
     narrowed: Mapping[Column, object],
+    *,
+    metric: Metric | None,
     before: tuple[datetime, str] | None,
 ) -> _Page:
     """Return up to EVENTS_PAGE events below a key, newest first.
@@ -253,7 +257,7 @@ async def _read_page(
         start = day_start(schedule, day) + hour * _HOUR
         rows += await period_events.read_events(
             connection, company.company_id, bounds=(start, min(start + _HOUR, day_end(schedule, day))),
-            narrowed=narrowed, before=before, limit=EVENTS_PAGE + 1 - len(rows),
+            narrowed=narrowed, metric=metric, before=before, limit=EVENTS_PAGE + 1 - len(rows),
         )  # fmt: skip
         if len(rows) > EVENTS_PAGE:
             last = rows[EVENTS_PAGE - 1]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from secretaria.core.price import Metric
 from secretaria.store.database import Connection
 from secretaria.store.period_reads import Column
 
@@ -73,16 +74,25 @@ _COLUMNS: Final = (
 )
 
 
+# A correction holds what it changed, so that it is behind a metric only where it changed that.
+_USED: Final = {
+    None: "",
+    Metric.MESSAGES: " AND e.messages <> 0",
+    Metric.TOKENS: " AND (e.tokens_input <> 0 OR e.tokens_output <> 0)",
+}
+
+
 async def read_events(
     connection: Connection,
     company_id: int,
     *,
     bounds: tuple[datetime, datetime],
     narrowed: Mapping[Column, object],
+    metric: Metric | None,
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> list[EventRow]:
-    """Return events that occurred in [start, end), newest first, those below the key `before` only.
+    """Return events that occurred in [start, end), newest first, those below the key `before` and of a metric only.
 
     bounds are what lets the index on time find them among everyone's.
     """
@@ -93,7 +103,7 @@ async def read_events(
         "LEFT JOIN messages AS m ON m.company_id = e.company_id AND m.wamid = e.wamid "
         "WHERE e.company_id = %(company_id)s AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s "
         "AND (%(at)s::timestamptz IS NULL OR (e.occurred_at, e.identity) < (%(at)s::timestamptz, %(identity)s::uuid))"
-        f"{only} ORDER BY e.occurred_at DESC, e.identity DESC LIMIT %(limit)s",
+        f"{only}{_USED[metric]} ORDER BY e.occurred_at DESC, e.identity DESC LIMIT %(limit)s",
         {
             "company_id": company_id,
             "start": bounds[0],
