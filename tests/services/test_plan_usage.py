@@ -6,12 +6,15 @@ from decimal import Decimal
 
 import pytest
 from tests.plan_shop import NOW, TODAY, make, plan, use
+from tests.services.test_period_figures import new_company
 from tests.shop import OPERATOR, key_of
 from tests.usage_rows import Use, write
 
 from secretaria.bootstrap import Application
+from secretaria.core.period import Period
 from secretaria.core.plan import LimitMetric
 from secretaria.embedded.servers import Endpoints
+from secretaria.services.period_view import Wanted
 from secretaria.services.plan_usage import read_plan_usage
 from secretaria.store import companies, prices, usage_reads
 from secretaria.store.database import transaction
@@ -82,6 +85,23 @@ async def test_it_is_the_same_whether_the_month_was_rated_before_or_not(
     assert found is not None
     assert found == (await application.analytics.summary(OPERATOR, company_id, NOW)).plan
     assert found.limits[0].used == 19 * 60
+
+
+@pytest.mark.parametrize("cards", [False, True])
+@pytest.mark.parametrize("first", ["2026-10-22", "2026-11-01", "2026-11-15"])
+async def test_the_page_s_plan_is_the_summary_s_whatever_its_view_has_read(
+    application: Application, endpoints: Endpoints, cards: bool, first: str
+) -> None:
+    company_id, _ = await new_company(application, endpoints, cards=cards, seed=5)
+    write(endpoints.admin_url, company_id, Use(date(2026, 11, 21), messages=7, tokens_input=9))  # a clock ahead of ours
+    await plan(application, messages=2500, tokens=10**6, cost=Decimal("95.57"))
+    await application.plans.assign(OPERATOR, company_id, "Pro", now=NOW)
+    wanted = Wanted(Period(date.fromisoformat(first), date(2026, 11, 21)))
+    page = await application.analytics_page.read(OPERATOR, company_id, lambda _: wanted, NOW)
+    summary = await application.analytics.summary(OPERATOR, company_id, NOW)
+    assert page.month == summary.plan_month
+    assert page.month.plan is not None
+    assert page.view == await application.views.read(OPERATOR, company_id, wanted, NOW)
 
 
 async def test_what_has_no_price_makes_the_cost_a_lower_bound(application: Application, endpoints: Endpoints) -> None:

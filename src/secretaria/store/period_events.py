@@ -33,8 +33,15 @@ class EventRow:
     is_correction: bool
 
 
-def _narrowed(narrowed: Mapping[Column, object]) -> tuple[str, dict[str, object]]:
-    text = "".join(f" AND s.{Column(name)} IS NOT DISTINCT FROM %(only_{name})s" for name in narrowed)
+def _narrowed(narrowed: Mapping[Column, object], of: str) -> tuple[str, dict[str, object]]:
+    """Return the condition on rows of a series, which asks for the series only where something is to be left out."""
+    if not narrowed:
+        return "", {}
+    only = "".join(f" AND s.{Column(name)} IS NOT DISTINCT FROM %(only_{name})s" for name in narrowed)
+    text = (
+        f" AND {of}.series_id = ANY(ARRAY(SELECT s.series_id FROM usage_series AS s "  # noqa: S608  constant text
+        f"WHERE s.company_id = %(company_id)s{only}))"
+    )
     return text, {f"only_{name}": value for name, value in narrowed.items()}
 
 
@@ -48,10 +55,9 @@ async def read_hours(
     until: tuple[date, int] | None,
 ) -> list[tuple[date, int]]:
     """Return the newest local hours of [start, end) that hold something, `until` among them; one more than is read."""
-    only, values = _narrowed(narrowed)
+    only, values = _narrowed(narrowed, "d")
     cursor = await connection.execute(
         "SELECT DISTINCT d.day, d.hour FROM usage_hourly AS d "  # noqa: S608  constant text
-        "JOIN usage_series AS s ON s.company_id = d.company_id AND s.series_id = d.series_id "
         "WHERE d.company_id = %(company_id)s AND d.day >= %(start)s AND d.day < %(end)s "
         f"AND (%(day)s::date IS NULL OR (d.day, d.hour) <= (%(day)s::date, %(hour)s::smallint)){only} "
         "ORDER BY d.day DESC, d.hour DESC LIMIT %(limit)s",
@@ -96,14 +102,16 @@ async def read_events(
 
     bounds are what lets the index on time find them among everyone's.
     """
-    only, values = _narrowed(narrowed)
+    only, values = _narrowed(narrowed, "e")
+    # A busy hour has thousands: only those that are shown are joined.
     cursor = await connection.execute(
-        f"SELECT {_COLUMNS} FROM usage_events AS e "  # noqa: S608  constant text
-        "JOIN usage_series AS s ON s.company_id = e.company_id AND s.series_id = e.series_id "
-        "LEFT JOIN messages AS m ON m.company_id = e.company_id AND m.wamid = e.wamid "
+        f"SELECT {_COLUMNS} FROM (SELECT e.* FROM usage_events AS e "  # noqa: S608  constant text
         "WHERE e.company_id = %(company_id)s AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s "
         "AND (%(at)s::timestamptz IS NULL OR (e.occurred_at, e.identity) < (%(at)s::timestamptz, %(identity)s::uuid))"
-        f"{only}{_USED[metric]} ORDER BY e.occurred_at DESC, e.identity DESC LIMIT %(limit)s",
+        f"{only}{_USED[metric]} ORDER BY e.occurred_at DESC, e.identity DESC LIMIT %(limit)s) AS e "
+        "JOIN usage_series AS s ON s.company_id = e.company_id AND s.series_id = e.series_id "
+        "LEFT JOIN messages AS m ON m.company_id = e.company_id AND m.wamid = e.wamid "
+        "ORDER BY e.occurred_at DESC, e.identity DESC",
         {
             "company_id": company_id,
             "start": bounds[0],
