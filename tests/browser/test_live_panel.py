@@ -57,6 +57,27 @@ def test_chart_and_table_follow_without_a_reload(
     expect(page.locator("#d6-mensagens")).to_have_text("30")
 
 
+@pytest.mark.parametrize(("address", "card"), [("", "hoje-enviadas"), ("/analytics?metrica=mensagens", "k-enviadas")])
+def test_the_first_event_of_all_turns_the_empty_state_into_figures_and_nothing_jumps(
+    page: Page, panel: Panel, address: str, card: str
+) -> None:
+    log_in(page, panel, MEMBER)
+    page.goto(f"{panel.url}/empresas/{panel.company_id}{address}")
+    expect(page.locator("#conexao")).to_have_text("Ao vivo")
+    sentence, charts = page.get_by_text("Ainda não recebemos eventos."), page.locator("figure.chart")
+    expect(sentence).to_be_visible()
+    expect(charts.first).to_be_hidden()
+    expect(page.locator(f"#{card}")).to_have_text("—")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    panel.post_event("1", messages=7)
+    expect(page.locator(f"#{card}")).to_have_text("7")
+    expect(sentence).to_be_hidden()
+    expect(charts.first).to_be_visible()
+    table = "#grafico-tabela tbody tr:last-child td.number:nth-child(2)" if address else "#d6-mensagens"
+    assert page.locator(table).text_content() == "7"
+    assert page.evaluate("document.documentElement.scrollHeight") == height
+
+
 def test_rows_of_the_list_follow_too(page: Page, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OverviewFeed, "values_every_s", 0.5)
     log_in(page, panel)
@@ -73,7 +94,7 @@ def test_a_paused_page_stands_still_until_it_is_resumed_also_after_a_reload(page
     expect(page.locator("#conexao")).to_have_text("Pausado")
     panel.post_event("1", messages=7)
     page.wait_for_timeout(1_500)
-    expect(page.locator("#hoje-enviadas")).to_have_text("0")
+    expect(page.locator("#hoje-enviadas")).to_have_text("—")
     page.reload()
     expect(page.locator("#conexao")).to_have_text("Pausado")
     page.get_by_role("button", name="Retomar").click()

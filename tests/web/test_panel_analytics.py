@@ -148,11 +148,18 @@ async def test_a_company_without_use_says_so_and_where_to_go(
     client: httpx2.AsyncClient, shop: Shop, application: Application, endpoints: Endpoints
 ) -> None:
     path = f"/empresas/{shop.ours}/analytics"
-    assert "Ainda não recebemos eventos." in (await get(client, shop, path)).text
+    page = (await get(client, shop, path)).text
+    assert 'id="uso" data-kind="never"' in page
+    assert "Ainda não recebemos eventos." in page
+    cards = ("custo", "recebidas", "enviadas", "tokens-entrada", "tokens-saida", "resposta")
+    assert {text_of(page, f"k-{card}") for card in cards} == {"—"}
+    assert "Valor exato" not in page
     day = local_day(HOME, application.clock()) - timedelta(days=70)
     write(endpoints.admin_url, shop.ours, Use(day, messages=1))
     page = html.unescape((await get(client, shop, path)).text)
-    assert f"Último uso em {day:%d/%m/%Y}" in page
+    assert f"Último evento em {day:%d/%m/%Y}" in page
+    assert 'id="uso" data-kind="begun"' in page
+    assert (text_of(page, "k-custo"), text_of(page, "k-enviadas")) == ("R$ 0,00", "0")
     assert f"de={day:%Y-%m}-01&ate={day}" in page
 
 

@@ -119,7 +119,7 @@ async def test_it_sends_everything_first_and_then_only_what_changed(
 ) -> None:
     async with reading(app, one_company(shop.ours), shop.cookie("ours")) as reader:
         first = await reader.next_values()
-        assert first["texts"]["hoje-enviadas"] == "0"
+        assert (first["texts"]["hoje-enviadas"], first["marks"]["uso"]) == ("—", {"data-kind": "never"})
         assert first["texts"]["mensagens-marca0"] == "0"
         assert first["texts"]["dados-ate"].startswith("Dados completos até ")
         assert reader.status == 200
@@ -129,13 +129,20 @@ async def test_it_sends_everything_first_and_then_only_what_changed(
         second = await reader.next_values()
         assert second["texts"]["hoje-enviadas"] == "7"
         assert second["texts"]["hoje-custo"] == "R$\u00a00,35"
-        assert "hoje-recebidas" not in second["texts"]
+        assert second["texts"]["hoje-recebidas"] == "0"
+        # The first event uncovers the charts: they come with it, not when their own turn comes.
+        assert (second["marks"]["uso"], second["texts"]["d6-mensagens"]) == ({"data-kind": "begun"}, "7")
+        await send_usage(application, shop.ours, "2", 7)
+        third = await reader.next_values()
+        assert third["texts"]["hoje-enviadas"] == "14"
+        assert "hoje-recebidas" not in third["texts"]
 
 
-async def test_strings_come_in_the_language_of_the_reader(app: FastAPI, shop: Shop) -> None:
+async def test_strings_come_in_the_language_of_the_reader(app: FastAPI, application: Application, shop: Shop) -> None:
+    await send_usage(application, shop.ours, "1", 7)
     cookie = {"Cookie": f"{shop.cookie('ours')['Cookie']}; panel_locale=en"}
     async with reading(app, one_company(shop.ours), cookie) as reader:
-        assert (await reader.next_values())["texts"]["hoje-custo"] == "R$0.00"
+        assert (await reader.next_values())["texts"]["hoje-custo"] == "R$0.35"
 
 
 async def test_the_list_follows_the_companies_on_its_page_and_no_others(

@@ -1,6 +1,7 @@
 """The panel's pages without a browser: who sees what, where forms lead, what the templates must never hold."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -9,8 +10,10 @@ import pytest
 from secretaria.bootstrap import Application
 from secretaria.core.access import PROCESS
 from secretaria.core.errors import Unavailable
+from secretaria.embedded.servers import Endpoints
 from secretaria.services.analytics import AnalyticsReads
 from secretaria.web.panel import render
+from tests.usage_rows import Use, write
 from tests.web.conftest import PASSWORD, SAME_ORIGIN, Shop
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +62,21 @@ async def test_the_list_is_searched_without_minding_case_and_accents_and_goes_on
     for search, count in (("100%_", 50), ("100_", 0), ("ÓTICA 07", 1), ("", 50), ("\0\r\n", 50), ("ótica\x00 07", 1)):
         answer = await client.get("/empresas", params={"q": search}, headers=shop.cookie("operator"))
         assert answer.text.count('scope="row"') == count, search
+
+
+async def test_figures_of_a_company_are_unknown_until_its_first_event_and_zero_after_it(
+    client: httpx2.AsyncClient, shop: Shop, application: Application, endpoints: Endpoints
+) -> None:
+    figure = re.compile(r'id="(?:hoje|semana|mes)-(?:custo|recebidas|enviadas|tokens-entrada|tokens-saida)"[^>]*>([^<]*)<')
+    page = (await client.get(f"/empresas/{shop.ours}", headers=shop.cookie("ours"))).text
+    assert figure.findall(page) == ["—"] * 15
+    assert 'id="uso" data-kind="never"' in page
+    assert f'href="/empresas/{shop.ours}/primeiros-passos#exemplo">Ver como enviar' in page
+    long_ago = application.clock().date() - timedelta(days=70)
+    write(endpoints.admin_url, shop.ours, Use(long_ago, messages=1))
+    page = (await client.get(f"/empresas/{shop.ours}", headers=shop.cookie("ours"))).text
+    assert figure.findall(page) == ["R$\u00a00,00", *["0"] * 4] * 3
+    assert 'id="uso" data-kind="begun"' in page
 
 
 async def test_names_and_searches_are_text_never_markup(

@@ -24,12 +24,11 @@ from secretaria.web.panel.analytics_words import (
     share_name,
     time_change,
 )
-from secretaria.web.panel.figures import View, not_priced_chip
+from secretaria.web.panel.figures import CARDS, View, mark_begun, not_priced_chip
 from secretaria.web.panel.format import NBSP, UNKNOWN, Format
 from secretaria.web.panel.i18n import Texts
 
 ROWS_SHOWN: Final = 8
-CARDS: Final = ("custo", "recebidas", "enviadas", "tokens-entrada", "tokens-saida", "resposta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,8 @@ def shown(view: PeriodView, query: PageQuery, show: Format, texts: Texts, *, eve
     """Return all strings of the page that figures decide."""
     found = View()
     _cards(found, view, show, texts)
+    mark_begun(found, (f"k-{name}" for name in CARDS), begun=view.last_day is not None)
+    found.marks["sem-uso"] = {"data-kind": "empty" if view.total.is_empty else "used"}
     of = trend(view, query.metric, show, texts)
     _trend(found, of)
     rows = _breakdown(found, view, show, texts, rows_max=len(view.shares) if every_row else ROWS_SHOWN)

@@ -24,7 +24,7 @@ from secretaria.web.auth import application_of, caller_of, token_of
 from secretaria.web.errors import problem_response, request_id_of
 from secretaria.web.panel import account_feed, alert_watch, analytics_feed, first_run_feed, overview_feed
 from secretaria.web.panel.alert_watch import PageAlerts
-from secretaria.web.panel.figures import View, watermark
+from secretaria.web.panel.figures import BEGUN, View, watermark
 from secretaria.web.panel.i18n import texts
 from secretaria.web.panel.live_view import CompanyFeed, Feed, SharedReadings, Snapshot
 from secretaria.web.panel.overview_query import CURSOR_CHARS_MAX, SEARCH_CHARS_MAX
@@ -132,7 +132,7 @@ class PageStream:
         self._next_refresh = now + REFRESH_EVERY_S
         before, self._snapshot = self._snapshot, await self._feed.values()
         self._values_due = not hub.is_current(self._snapshot.versions)
-        if before is not None and before.today != self._snapshot.today:
+        if before is not None and _redrawn(before, self._snapshot):
             self._days_due, self._next_days = True, now
         view.texts.update(self._snapshot.view.texts)
         view.marks.update(self._snapshot.view.marks)
@@ -155,6 +155,11 @@ class PageStream:
         except Unavailable:
             return True  # The database is away: whoever was let in stays until it can be asked.
         return True
+
+
+def _redrawn(before: Snapshot, now: Snapshot) -> bool:
+    """Tell whether the charts cannot wait: a day turned, or the first event of all uncovers them."""
+    return before.today != now.today or before.view.marks.get(BEGUN) != now.view.marks.get(BEGUN)
 
 
 def _written(name: str, data: dict[str, Any]) -> bytes:

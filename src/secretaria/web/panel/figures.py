@@ -1,6 +1,6 @@
 """What a page shows of a company, as ready strings by element id: the page and its live updates print the same ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,10 @@ LATE_AFTER: Final = timedelta(minutes=5)
 SHORT_MONEY_BELOW: Final = 10_000
 COST_CHART: Final = chart.layout("custo", DAYS_SHOWN)
 MESSAGES_CHART: Final = chart.layout("mensagens", DAYS_SHOWN)
+PERIODS: Final = ("hoje", "semana", "mes")
+CARDS: Final = ("custo", "recebidas", "enviadas", "tokens-entrada", "tokens-saida", "resposta")
+BEGUN: Final = "uso"
+"""The element that shows the charts, or until the first event how to send one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,17 @@ def cards(periods: Mapping[str, PeriodUsage], show: Format, texts: Texts) -> Vie
     view.texts["semana-periodo"] = show.day_range(periods["semana"].start, periods["semana"].end)
     view.texts["mes-periodo"] = show.month(periods["mes"].start)
     return view
+
+
+def mark_begun(view: View, ids: Iterable[str], *, begun: bool) -> None:
+    """Say whether anything was ever received: before the first event these figures are unknown, not zero."""
+    view.marks[BEGUN] = {"data-kind": "begun" if begun else "never"}
+    if begun:
+        return
+    for of in ids:
+        view.texts[of] = UNKNOWN
+        if of in view.marks:
+            view.marks[of] = {"title": ""}
 
 
 def not_priced_chip(missing: NotPriced, show: Format, texts: Texts) -> str:

@@ -116,7 +116,8 @@ class CompanyFeed:
         """Return the cards."""
         summary = await shared_summary(self._application, self._shared, self._company_id)
         show = Format(self._locale, summary.company.timezone)
-        view = company_cards(summary, show, unset=self._unset)
+        begun = await has_begun(self._application, reader_of(self._company_id), summary)
+        view = company_cards(summary, show, unset=self._unset, begun=begun)
         return Snapshot(view, summary.as_of, {self._company_id: summary.version}, show, summary.daily.start.date())
 
     async def days(self) -> View:
@@ -149,7 +150,14 @@ def unset_prices(settings: Settings, caller: Caller) -> tuple[str, ...]:
     return tuple(name for name, price in prices.items() if price is None)
 
 
-def company_cards(summary: Summary, show: Format, *, unset: Sequence[str]) -> View:
+async def has_begun(application: Application, caller: Caller, summary: Summary) -> bool:
+    """Tell whether the company ever used anything; only an empty month leaves that to be asked."""
+    if any(of.messages.total or of.tokens.total for of in (summary.current, summary.weekly)):
+        return True
+    return await application.analytics.has_usage(caller, summary.company.id)
+
+
+def company_cards(summary: Summary, show: Format, *, unset: Sequence[str], begun: bool) -> View:
     """Return the cards of a company's page with the sentences around them."""
     sentences = texts(show.locale)
     periods = {
@@ -159,6 +167,8 @@ def company_cards(summary: Summary, show: Format, *, unset: Sequence[str]) -> Vi
     }
     view = figures.cards(periods, show, sentences)
     view.texts["sem-preco-frase"] = figures.not_priced_sentence(periods["mes"], show, sentences, unset=unset)
+    cards = (f"{period}-{card}" for period in figures.PERIODS for card in figures.CARDS)
+    figures.mark_begun(view, cards, begun=begun)
     return with_plan(view, summary.plan_month, show)
 
 

@@ -33,6 +33,7 @@ from secretaria.web.panel.live_view import (
     SharedReadings,
     company_cards,
     company_days,
+    has_begun,
     unset_prices,
 )
 from secretaria.web.panel.person import person_of, visitor_of, zone_sentence
@@ -60,7 +61,8 @@ async def company(request: Request, company_id: CompanyId) -> Response:
     summary = await application.analytics.summary(caller, company_id, now)
     history = await application.analytics.history(caller, company_id, HistoryPeriod.WEEK, now)
     show = Format(locale, summary.company.timezone)
-    cards = company_cards(summary, show, unset=unset_prices(application.settings, caller))
+    begun = await has_begun(application, caller, summary)
+    cards = company_cards(summary, show, unset=unset_prices(application.settings, caller), begun=begun)
     days = company_days(history, show)
     mark = watermark(now, now, show, texts(locale))
     values = {
