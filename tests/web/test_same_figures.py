@@ -15,18 +15,18 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.services.test_exports import lines_of, text_of
-from tests.services.test_period_figures import NOW, TODAY
-from tests.services.test_rate_cards import MADE, SMALL, add_version, new_account
-from tests.shop import OPERATOR
-from tests.usage_rows import CARD_USD, Use, slow_cost, write
-from tests.web.conftest import Shop
 
 from secretaria.bootstrap import Application
 from secretaria.core.period import month_of
 from secretaria.embedded.servers import Endpoints
 from secretaria.reports.format import Format
 from secretaria.settings import Settings
+from tests.services.test_exports import lines_of, text_of
+from tests.services.test_period_figures import NOW, TODAY
+from tests.services.test_rate_cards import MADE, SMALL, add_version, new_account
+from tests.shop import OPERATOR
+from tests.usage_rows import CARD_USD, Use, slow_cost, write
+from tests.web.conftest import Shop
 
 pytestmark = pytest.mark.anyio
 
@@ -208,10 +208,13 @@ class Door:
         """Return the sums of the file's days."""
         lines = lines_of(await self._export("csv"))
         assert [line["date"] for line in lines] == [day.isoformat() for day in MONTH.days() if day <= TODAY]
-        counts = [sum(int(line[name]) for line in lines) for name in ("messages_in", "messages_out", "tokens_in", "tokens_out")]
+        ins, outs, tokens_in, tokens_out = (
+            sum(int(line[name]) for line in lines) for name in ("messages_in", "messages_out", "tokens_in", "tokens_out")
+        )
         missing = " ".join(line["not_priced"] for line in lines)
-        lacks = [sum(map(int, re.findall(rf"(\d+) {what}", missing))) for what in ("message", "token")]
-        return Said(*counts, sum((Decimal(line["cost"] or 0) for line in lines), Decimal(0)), *lacks)
+        messages, tokens = (sum(map(int, re.findall(rf"(\d+) {what}", missing))) for what in ("message", "token"))
+        cost = sum((Decimal(line["cost"] or 0) for line in lines), Decimal(0))
+        return Said(ins, outs, tokens_in, tokens_out, cost, messages, tokens)
 
     async def explained(self) -> tuple[Decimal, int, int]:
         """Return cost and what it lacks, and see that the lines add up to that cost."""
