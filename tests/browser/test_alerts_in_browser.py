@@ -166,7 +166,7 @@ def test_acknowledging_works_without_javascript(browser: Browser, panel: Panel) 
     page.get_by_role("button", name="Filtrar").click()
     page.get_by_role("button", name="Reconhecer: Mensagens: 80% do limite (800)").click()
     assert page.url == company_url(panel, "/alertas?nivel=aviso")
-    assert page.get_by_text("Nenhum alerta com estes filtros.").is_visible()
+    expect(page.get_by_text("Nenhum alerta com estes filtros.")).to_be_visible()
     context.close()
 
 

@@ -222,6 +222,7 @@ def comes(stream: HTTPResponse, name: str) -> bool:
     return any(line.strip() == f"event: {name}".encode() for line in stream)
 
 
+@pytest.mark.long
 def test_a_killed_process_comes_back_and_the_other_serves_meanwhile(web: Web) -> None:
     before = web.children()
     assert set(before) == {"1", "2"}

@@ -22,8 +22,10 @@ LINES = 2
 RUNS_MAX = 30
 POINTS = (
     "alert.enqueued",
-    "group.counted",
-    *(pytest.param(point, marks=pytest.mark.long) for point in ("crossing.decided", "alert.inserted", "group.committed")),
+    pytest.param("crossing.decided", marks=pytest.mark.long),
+    pytest.param("alert.inserted", marks=pytest.mark.long),
+    pytest.param("group.counted", marks=pytest.mark.long),
+    pytest.param("group.committed", marks=pytest.mark.long),
 )
 
 

@@ -67,6 +67,7 @@ async def test_a_webhook_arrives_signed_and_with_our_headers() -> None:
     assert Webhook(secret).verify(there.requests[0].split(b"\r\n\r\n")[1], received)
 
 
+@pytest.mark.long
 async def test_the_real_deadline_f1_14_s_succeed_and_f2_f3_f4_and_all_that_stalls_end_at_15_s() -> None:
     """All at once, in real time: none delays another."""
     lost_name = WebhookClient(resolve=silent_dns)

@@ -64,7 +64,8 @@ def test_any_other_text_is_read_back_as_it_was(name: str, dialect: Dialect) -> N
 def test_no_text_moves_a_column(name: str) -> None:
     (row,) = read_back([CompanyDay(7, name, "BRL", DAYS[0])], Dialect.STANDARD)
     assert (row["company_id"], row["cost"], row["currency"]) == ("7", "5.59", "BRL")
-    assert row["company_name"].removeprefix("'").replace("\0", "") == name.removeprefix("'").replace("\0", "")
+    shown, sent = row["company_name"].replace("\0", ""), name.replace("\0", "")
+    assert shown in (sent, f"'{sent}")
 
 
 def read_back(rows: list[CompanyDay], dialect: Dialect) -> list[dict[str, str]]:

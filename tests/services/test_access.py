@@ -388,7 +388,7 @@ async def test_every_change_leaves_a_line_in_the_audit_log_and_no_secret_is_stor
     ]
     assert left == (0,)
     for secret in (login.token, made.text, PASSWORD):
-        assert secret.rsplit("_", 1)[-1] not in dump
+        assert secret.split("_", 2)[-1] not in dump  # a secret may hold a "_" of its own
 
 
 @pytest.mark.parametrize("text", ["", "sk_", "sk__", "pt_0123456789abcdef_", "xx_0123456789abcdef_" + "a" * 43, "é" * 20])
