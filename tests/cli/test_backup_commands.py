@@ -23,7 +23,7 @@ from tests.conftest import in_database
 from tests.entitled import give_plan, use
 from tests.shop import rows
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TORN_BYTES = 50

@@ -14,7 +14,7 @@ from secretaria.embedded.servers import Endpoints
 from tests.receiver import answer, receiving
 from tests.services.dispatching import Post, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120), pytest.mark.long]
 
 
 @pytest.fixture
