@@ -35,7 +35,7 @@ run: $(VENV)/.runtime ## Start PostgreSQL, Valkey, the panel and a demo; Ctrl-C 
 test: $(VENV)/.dev browser lint ## Linters, then the suite against real PostgreSQL and Valkey
 	@$(BIN)/python -m pytest -rs -n $(TEST_WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
-test-long: $(VENV)/.dev browser ## What takes minutes more: kills at every named point, backup drills, every page under axe
+test-long: $(VENV)/.dev browser ## What takes minutes more: kills at every named point, two web processes, backup drills, axe
 	@$(BIN)/python -m pytest -rs -m long $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter

@@ -26,6 +26,8 @@ from secretaria.store.database import Role
 from secretaria.web.server import CONNECTIONS_OF_OTHERS, connections_each
 from tests.shop import event_json, rows
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 60.0
 ASKED_MAX = 200
 EVENTS = 300
@@ -222,7 +224,6 @@ def comes(stream: HTTPResponse, name: str) -> bool:
     return any(line.strip() == f"event: {name}".encode() for line in stream)
 
 
-@pytest.mark.long
 def test_a_killed_process_comes_back_and_the_other_serves_meanwhile(web: Web) -> None:
     before = web.children()
     assert set(before) == {"1", "2"}
